@@ -1,0 +1,112 @@
+"""A claim is a rule that right gradients obey; a subject is what it is checked on. The registry of both kinds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck.engines.base import Capability, Engine
+from gradcheck.failures import UsageError
+from gradcheck.program import Array, Program
+from gradcheck.verdict import Outcome
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """Something differentiable, with the point to check it at.
+
+    Attributes
+    ----------
+    engine : Engine
+    function : callable
+        Takes the engine's tensors, one for each of `inputs`, returns a tensor or a tuple of tensors.
+    inputs : tuple of arrays
+        Values and layout (strides) of every tensor argument.
+    differentiable : tuple of bool
+        Which inputs are differentiated.
+    label : str
+        How a report names the call: a program's text, or ``MyFunction.apply(x, y)``.
+    program : Program or None
+        What `function` runs, where it is a drawn program.
+    module : object or None
+        The engine's module, for the claims about modes.
+    where : str or None
+        File and line of the backward under test.
+    salt : bytes
+        Makes the random directions of this subject reproducible.
+    rtol : float
+        The resolution asked for, relative to the derivative's scale.
+    """
+
+    engine: Engine
+    function: Callable[..., Any]
+    inputs: tuple[Array, ...]
+    differentiable: tuple[bool, ...]
+    label: str
+    program: Program | None = None
+    module: Any = None
+    where: str | None = None
+    salt: bytes = b""
+    rtol: float = 1e-6
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Random numbers that depend on the subject and on `purpose` alone."""
+        digest = hashlib.blake2b(self.salt + purpose.encode(), digest_size=16).digest()
+        return np.random.default_rng(int.from_bytes(digest, "big"))
+
+
+Check = Callable[[Subject], Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One rule.
+
+    Attributes
+    ----------
+    name, code : str
+        "vjp_matches_numeric", "GC101".
+    sentence : str
+        The rule in one sentence, as it stands in a report.
+    check : callable
+    kind : str
+        "function" (holds for any differentiable function, programs included), "program" or "module".
+    needs : frozenset of Capability
+    """
+
+    name: str
+    code: str
+    sentence: str
+    check: Check = field(repr=False)
+    kind: str = "function"
+    needs: frozenset[Capability] = frozenset()
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims known to a run, by name, in the order of their codes."""
+
+    _by_name: dict[str, Claim] = field(default_factory=dict)
+
+    def register(self, claim: Claim) -> None:
+        """Add a claim; a second one of the same name or code raises."""
+        for known in self._by_name.values():
+            if claim.name == known.name or claim.code == known.code:
+                both = f"{claim.name} ({claim.code}) is registered already as {known.name} ({known.code})"
+                raise UsageError(f"claim: {both}")
+        self._by_name[claim.name] = claim
+
+    def get(self, name: str) -> Claim:
+        """The claim called `name` (or with that code)."""
+        for claim in self._by_name.values():
+            if name in (claim.name, claim.code):
+                return claim
+        raise UsageError(f"claim: unknown {name!r}; known are {', '.join(self._by_name)}")
+
+    def all(self, kinds: Sequence[str] = ("function", "program", "module")) -> tuple[Claim, ...]:
+        """The claims of these kinds, ordered by code."""
+        return tuple(sorted((c for c in self._by_name.values() if c.kind in kinds), key=lambda c: c.code))

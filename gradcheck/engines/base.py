@@ -1,0 +1,138 @@
+"""What gradcheck asks of an autograd engine: the adapter protocol and its capabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import Any, Protocol
+
+from gradcheck.program import Array
+
+Function = Callable[..., Any]
+
+
+class Capability(StrEnum):
+    """What an engine can do; a claim names what it needs and is skipped, with this word, elsewhere."""
+
+    FORWARD_MODE = "forward mode"
+    HIGHER_ORDER = "higher order"
+    INPLACE = "in-place operations"
+    STRIDES = "strided views"
+    ACCUMULATION = "gradient accumulation"
+    MODULES = "modules"
+
+
+class Engine(Protocol):
+    """An adapter. It holds no state beyond its device; every method is pure towards the caller's tensors."""
+
+    name: str
+    device: str
+    capabilities: frozenset[Capability]
+    refusals: tuple[type[Exception], ...]
+    """The exceptions by which the engine refuses what is not allowed (a stale save, an in-place step on a leaf)."""
+
+    def supports(self, op: str, *, inplace: bool = False) -> bool:
+        """Whether the engine has op `op` (refengine's name), or its in-place form."""
+        ...
+
+    def call(self, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, inplace: bool = False) -> Any:
+        """Call op `op` in PyTorch's spelling; `args` may nest tensors in tuples and lists."""
+        ...
+
+    def tensor(self, values: Array, *, requires_grad: bool = False) -> Any:
+        """A new leaf with the values, dtype and strides of `values` (stride 0 included); memory is not shared."""
+        ...
+
+    def array(self, tensor: Any) -> Array:
+        """A copy of the values as a NumPy array (never a view, no history)."""
+        ...
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether `value` is this engine's tensor."""
+        ...
+
+    def device_of(self, tensor: Any) -> str:
+        """The device of `tensor`, as `registry.engine` takes it ("cpu", "cuda:0")."""
+        ...
+
+    def requires_grad(self, tensor: Any) -> bool: ...
+
+    def strides(self, tensor: Any) -> tuple[int, ...]:
+        """Strides in elements."""
+        ...
+
+    def grad(
+        self,
+        outputs: Sequence[Any],
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        *,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+    ) -> tuple[Any | None, ...]:
+        """Vector-Jacobian product: one gradient (or None, unconnected) for each of `inputs`. `.grad` is left alone.
+
+        Raises
+        ------
+        Unsupported
+            If the function refuses to be differentiated this way (once differentiable only, say).
+        """
+        ...
+
+    def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:
+        """Accumulate into the leaves' `.grad` (capability ACCUMULATION)."""
+        ...
+
+    def accumulated(self, tensor: Any) -> Any | None:
+        """The `.grad` of a leaf."""
+        ...
+
+    def jvp(
+        self, function: Function, primals: Sequence[Any], tangents: Sequence[Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any | None, ...]]:
+        """Outputs and their tangents (None: not connected) by forward mode (capability FORWARD_MODE).
+
+        Raises
+        ------
+        Unsupported
+            If the function has no forward-mode rule.
+        """
+        ...
+
+    def no_grad(self) -> AbstractContextManager[None]: ...
+
+    def version(self, tensor: Any) -> int:
+        """The in-place version counter (capability INPLACE)."""
+        ...
+
+    def locate_backward(self, function: Function, outputs: Sequence[Any] = ()) -> str | None:
+        """``file:line in Class.backward`` of a user-defined function, where it can be known.
+
+        Found from a bound ``apply``, else from the graph behind `outputs` (a wrapper, a lambda, a module).
+        """
+        ...
+
+    def seed(self, value: int) -> None:
+        """Seed the engine's global random generator."""
+        ...
+
+    def sandbox(self, seed: int) -> AbstractContextManager[None]:
+        """Gradients on and the random generators seeded inside; grad mode and random state as before afterwards."""
+        ...
+
+    def module(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A module in float64 (capability MODULES): "Linear", "BatchNorm1d", "Dropout", "Sequential"."""
+        ...
+
+    def mode(self, module: Any, training: bool) -> AbstractContextManager[None]:
+        """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
+        ...
+
+    def call_module(self, module: Any, state: Mapping[str, Any], args: Sequence[Any]) -> Any:
+        """Call `module` with the parameters and buffers named in `state` in place of its own, which stay untouched."""
+        ...
+
+    def parameters(self, module: Any) -> dict[str, Any]: ...
+
+    def buffers(self, module: Any) -> dict[str, Any]: ...

@@ -1,0 +1,334 @@
+"""The adapter of every engine with PyTorch's eager interface, written once over that engine's namespace."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gradcheck.engines.base import Capability, Function
+from gradcheck.failures import Unsupported, UsageError
+from gradcheck.program import Array
+
+# What a refusal says, in PyTorch's words, when the fault is not the gradient's but a rule that does not exist.
+_REFUSALS = ("once_differentiable", "forward ad", "forward mode", "forward-mode", "jvp", "does not require grad")
+
+
+class TorchLike:
+    """An engine spoken to through a namespace shaped like ``torch``.
+
+    A subclass names the engine and its library's module; what its library lacks or spells otherwise, it overrides.
+
+    Parameters
+    ----------
+    library : module
+        The namespace: ``tensor functions``, ``Tensor``, ``autograd``, ``nn``, ``no_grad``, dtypes.
+    device : str
+        Where new tensors live.
+    """
+
+    name: str
+    refusals: tuple[type[Exception], ...] = (RuntimeError,)
+    capabilities = frozenset(Capability)
+
+    def __init__(self, library: Any, device: str = "cpu") -> None:
+        self.library = library
+        self.device = device
+        self._resolved: dict[tuple[str, bool], Callable[..., Any] | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<engine {self.name} on {self.device}>"
+
+    # Ops -------------------------------------------------------------------------------------------------------
+
+    def supports(self, op: str, *, inplace: bool = False) -> bool:
+        """Whether the engine has op `op` (refengine's name), or its in-place form."""
+        return self._resolve(op, inplace) is not None
+
+    def call(self, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, inplace: bool = False) -> Any:
+        """Call op `op` in PyTorch's spelling; what returns nothing (``__setitem__``) gives back its first argument."""
+        target = self._resolve(op, inplace)
+        if target is None:
+            raise UsageError(f"{self.name}: has no op {op + '_' if inplace else op!r}")
+        result = target(*args, **kwargs)
+        return args[0] if result is None else result
+
+    def _resolve(self, op: str, inplace: bool) -> Callable[..., Any] | None:
+        key = op, inplace
+        if key not in self._resolved:
+            self._resolved[key] = self._find(op, inplace)
+        return self._resolved[key]
+
+    def _find(self, op: str, inplace: bool) -> Callable[..., Any] | None:
+        declared = _declarations().get(op)
+        spelled = op if declared is None else declared.elsewhere.get(self.name, op)
+        if inplace and not spelled.endswith("__"):
+            spelled += "_"
+        library = self.library
+        places = [library.Tensor, library, library.nn.functional]
+        if declared is not None and declared.form == "function" and not inplace:
+            places = [library, library.nn.functional]
+        for place in places:
+            found = _attribute(place, spelled)
+            if found is not None:
+                return found if callable(found) else operator.attrgetter(spelled)
+        return None
+
+    # Tensors ---------------------------------------------------------------------------------------------------
+
+    def tensor(self, values: Array, *, requires_grad: bool = False) -> Any:
+        """A new leaf with the values, dtype, strides and offset of `values`; memory is not shared.
+
+        A negative stride, or one that is no multiple of the item size, is copied to a contiguous layout. Gaps between
+        strided entries hold NaN (or the largest integer), so that whoever reads them shows it.
+        """
+        values = np.asarray(values)
+        if values.base is None and values.flags.c_contiguous:
+            made = self.library.from_numpy(values.copy())
+        else:
+            memory, shape, strides, offset = _memory(values)
+            # The detached tensor is no view to the engine, as a leaf that a user made is none.
+            made = self.library.from_numpy(memory).as_strided(shape, strides, offset).detach()
+        if self.device != "cpu":
+            made = self._moved(made)
+        return made.requires_grad_() if requires_grad else made
+
+    def _moved(self, tensor: Any) -> Any:
+        """A copy on the engine's device that keeps the layout."""
+        span = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) if tensor.numel() else 0
+        offset = tensor.storage_offset()
+        memory = tensor.as_strided((offset + span,), (1,), 0).to(self.device)
+        return memory.as_strided(tuple(tensor.shape), tensor.stride(), offset).detach()
+
+    def array(self, tensor: Any) -> Array:
+        """A copy of the values as a NumPy array (never a view, no history)."""
+        return np.array(tensor.detach().cpu().numpy())
+
+    def is_tensor(self, value: object) -> bool:
+        """Whether `value` is this engine's tensor."""
+        return isinstance(value, getattr(self.library, "Tensor", ()))
+
+    def device_of(self, tensor: Any) -> str:
+        """The device of `tensor` ("cpu", "cuda:0")."""
+        return str(tensor.device)
+
+    def requires_grad(self, tensor: Any) -> bool:
+        """Whether a gradient flows to `tensor`."""
+        return bool(tensor.requires_grad)
+
+    def strides(self, tensor: Any) -> tuple[int, ...]:
+        """Strides in elements."""
+        return tuple(tensor.stride())
+
+    def version(self, tensor: Any) -> int:
+        """The in-place version counter."""
+        return int(tensor._version)
+
+    # Derivatives -----------------------------------------------------------------------------------------------
+
+    def grad(
+        self,
+        outputs: Sequence[Any],
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        *,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+    ) -> tuple[Any | None, ...]:
+        """Vector-Jacobian product: one gradient (or None, unconnected) for each of `inputs`. `.grad` is left alone."""
+        pairs = [(y, u) for y, u in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        wanted = [x for x in inputs if x.requires_grad]
+        if not pairs or not wanted:
+            return (None,) * len(inputs)
+        with self._refusal_is_no_verdict():
+            found = iter(
+                self.library.autograd.grad(
+                    [y for y, _ in pairs],
+                    wanted,
+                    [u for _, u in pairs],
+                    retain_graph=retain_graph or create_graph,
+                    create_graph=create_graph,
+                    allow_unused=True,
+                )
+            )
+        return tuple(next(found) if x.requires_grad else None for x in inputs)
+
+    def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:
+        """Accumulate into the leaves' `.grad`; outputs without a history are left out."""
+        pairs = [(y, u) for y, u in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        if pairs:
+            ys, us = zip(*pairs, strict=True)
+            self.library.autograd.backward(list(ys), list(us), retain_graph=retain_graph)
+
+    def accumulated(self, tensor: Any) -> Any | None:
+        """The `.grad` of a leaf."""
+        return tensor.grad
+
+    def jvp(
+        self, function: Function, primals: Sequence[Any], tangents: Sequence[Any]
+    ) -> tuple[tuple[Any, ...], tuple[Any | None, ...]]:
+        """Outputs and their tangents (None: not connected) by forward mode."""
+        forward_ad = self.library.autograd.forward_ad
+        with self._refusal_is_no_verdict(), forward_ad.dual_level():
+            result = function(*(forward_ad.make_dual(x, t) for x, t in zip(primals, tangents, strict=True)))
+            duals = tuple(result) if isinstance(result, (tuple, list)) else (result,)
+            pairs = [forward_ad.unpack_dual(dual) for dual in duals]
+        return tuple(p.primal for p in pairs), tuple(p.tangent for p in pairs)
+
+    @contextmanager
+    def _refusal_is_no_verdict(self) -> Iterator[None]:
+        try:
+            yield
+        except NotImplementedError as error:
+            raise Unsupported(_first_line(error)) from error
+        except RuntimeError as error:
+            if any(word in str(error).lower() for word in _REFUSALS):
+                raise Unsupported(_first_line(error)) from error
+            raise
+
+    def locate_backward(self, function: Function, outputs: Sequence[Any] = ()) -> str | None:
+        """``file:line in Class.backward``, from a bound ``apply`` or from the graph behind `outputs`."""
+        owner = getattr(function, "__self__", None)
+        if inspect.isclass(owner) and issubclass(owner, self.library.autograd.Function):
+            return _backward_of(owner)
+        for node in _nodes(outputs):
+            owner = getattr(type(node), "_forward_cls", None)
+            if owner is not None:
+                return _backward_of(owner)
+        return None
+
+    # Modes and random numbers ----------------------------------------------------------------------------------
+
+    def no_grad(self) -> AbstractContextManager[None]:
+        """A context without recording."""
+        context: AbstractContextManager[None] = self.library.no_grad()
+        return context
+
+    def seed(self, value: int) -> None:
+        """Seed the engine's global random generator."""
+        self.library.manual_seed(value)
+
+    @contextmanager
+    def sandbox(self, seed: int) -> Iterator[None]:
+        """Gradients on and the generator seeded inside; grad mode and random state as before afterwards."""
+        before = self.library.get_rng_state()
+        try:
+            with self.library.enable_grad():
+                self.seed(seed)
+                yield
+        finally:
+            self.library.set_rng_state(before)
+
+    # Modules ---------------------------------------------------------------------------------------------------
+
+    def module(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A module in float64: "Linear", "BatchNorm1d", "Dropout", "Sequential"."""
+        return getattr(self.library.nn, name)(*args, **kwargs).to(self.library.float64)
+
+    @contextmanager
+    def mode(self, module: Any, training: bool) -> Iterator[None]:
+        """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
+        before = [(part, part.training) for part in module.modules()]
+        try:
+            module.train(training)
+            yield
+        finally:
+            for part, was in before:
+                part.training = was
+
+    def parameters(self, module: Any) -> dict[str, Any]:
+        """The parameters by dotted name."""
+        return dict(module.named_parameters())
+
+    def buffers(self, module: Any) -> dict[str, Any]:
+        """The buffers by dotted name."""
+        return dict(module.named_buffers())
+
+    def call_module(self, module: Any, state: Mapping[str, Any], args: Sequence[Any]) -> Any:
+        """Call `module` with the parameters and buffers named in `state` in place of its own, which stay untouched."""
+        parts = dict(module.named_modules())
+        replaced: list[tuple[dict[str, Any], str, Any]] = []
+        try:
+            for path, value in state.items():
+                prefix, _, leaf = path.rpartition(".")
+                held = parts[prefix]._parameters if leaf in parts[prefix]._parameters else parts[prefix]._buffers
+                replaced.append((held, leaf, held[leaf]))
+                held[leaf] = value
+            return module(*args)
+        finally:
+            for held, leaf, value in replaced:
+                held[leaf] = value
+
+
+@cache
+def _declarations() -> dict[str, Any]:
+    """The op declarations of refengine by name: which ops are functions, and what other engines call them."""
+    try:
+        import refengine.catalogue as catalogue
+    except ImportError:
+        return {}
+    return {op.name: op for op in catalogue.ops()}
+
+
+def _attribute(place: Any, dotted: str) -> Any | None:
+    for part in dotted.split("."):
+        place = getattr(place, part, None)
+        if place is None:
+            return None
+    return place
+
+
+def _memory(values: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...], int]:
+    """Fresh one-dimensional memory that holds `values`, with shape, strides and offset in elements."""
+    size = values.itemsize
+    if values.size == 0 or any(s < 0 or s % size for s in values.strides):
+        values = values.copy()
+    strides = tuple(s // size for s in values.strides)
+    span = 1 + sum((n - 1) * s for n, s in zip(values.shape, strides, strict=True)) if values.size else 0
+    offset = _offset(values) if values.size else 0
+    memory = np.full(offset + span, _filler(values.dtype), dtype=values.dtype)
+    np.lib.stride_tricks.as_strided(memory[offset:], values.shape, values.strides)[...] = values
+    return memory, values.shape, strides, offset
+
+
+def _offset(values: Array) -> int:
+    """How many elements into its own memory `values` starts; 0 where that memory is not an array of its dtype."""
+    owner = values
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    start, _ = np.lib.array_utils.byte_bounds(owner)
+    offset, rest = divmod(values.__array_interface__["data"][0] - start, values.itemsize)
+    return int(offset) if owner.dtype == values.dtype and not rest and offset >= 0 else 0
+
+
+def _filler(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind in "fc":
+        return np.nan
+    return True if dtype.kind == "b" else np.iinfo(dtype).max
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _nodes(outputs: Sequence[Any]) -> Iterator[Any]:
+    """The nodes of the graph behind `outputs`, nearest first."""
+    waiting = [y.grad_fn for y in outputs if getattr(y, "grad_fn", None) is not None]
+    seen: set[Any] = set()
+    for node in waiting:  # grows while it is walked: breadth first
+        if node not in seen:
+            seen.add(node)
+            yield node
+            waiting += [follower for follower, _ in node.next_functions if follower is not None]
+
+
+def _backward_of(owner: Any) -> str | None:
+    """``file:line in Class.backward`` of a Function subclass; None where there is no source."""
+    name = "vjp" if "vjp" in vars(owner) else "backward"
+    code = getattr(inspect.unwrap(getattr(owner, name)), "__code__", None)
+    return None if code is None else f"{code.co_filename}:{code.co_firstlineno} in {owner.__name__}.{name}"

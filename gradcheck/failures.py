@@ -1,0 +1,73 @@
+"""Typed failures: what a disagreement shows, and the exceptions that carry it or refuse bad input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gradcheck.report.result import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One disagreement, ready to be printed.
+
+    Attributes
+    ----------
+    claim, code, sentence : str
+        The claim's name, its code ("GC101") and the claim in one sentence.
+    engine : str
+        "torch-cpu", "refengine-cpu", ...
+    call : str
+        The minimal failing call as source text (a program's script lines, or ``MyFunction.apply(x, y)``).
+    where : str or None
+        ``path/ops.py:41 in RowMax.backward`` where it is known.
+    argument : str or None
+        Which input the gradient belongs to, with shape, dtype and strides.
+    entry : tuple of int or None
+        The entry of that input.
+    values : str or None
+        The inputs' values, shortened.
+    analytic, numeric, error : float or complex or None
+        The two derivatives and the estimated error of the numerical one, in the units of output over input.
+    detail : str
+        What else is known, one sentence or "".
+    replay : str or None
+        The short id to give to ``--gradcheck-replay``.
+    """
+
+    claim: str
+    code: str
+    sentence: str
+    engine: str
+    call: str
+    where: str | None = None
+    argument: str | None = None
+    entry: tuple[int, ...] | None = None
+    values: str | None = None
+    analytic: complex | float | None = None
+    numeric: complex | float | None = None
+    error: float | None = None
+    detail: str = ""
+    replay: str | None = None
+
+
+class GradcheckError(Exception):
+    """Base of every exception that gradcheck raises."""
+
+
+class GradcheckFailure(GradcheckError, AssertionError):
+    """A check disagreed (or was inconclusive where agreement was demanded). Carries the report as `report`."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+class UsageError(GradcheckError, ValueError):
+    """Bad input: names the value, the place and the remedy in one line."""
+
+
+class Unsupported(GradcheckError):
+    """The function or the engine refuses what a claim needs (no forward-mode rule, once differentiable): no verdict."""

@@ -1,0 +1,193 @@
+"""The adapter of PyTorch: ops by PyTorch's names, layouts kept, derivatives without side effects."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+from gradcheck.engines.registry import engine
+from gradcheck.failures import Unsupported, UsageError
+
+torch = pytest.importorskip("torch")
+
+LAYOUTS = {
+    "contiguous": np.arange(6.0).reshape(2, 3),
+    "transposed": np.arange(6.0).reshape(3, 2).T,
+    "gaps": np.arange(12.0).reshape(2, 6)[:, ::2],
+    "offset": np.arange(12.0).reshape(4, 3)[2:],
+    "expanded": np.broadcast_to(np.arange(3.0), (2, 3)),
+    "overlapping": as_strided(np.arange(4.0), (2, 3), (8, 8)),
+    "scalar": np.array(2.0),
+    "empty": np.zeros((0, 3)),
+    "integers": np.arange(6).reshape(2, 3).T,
+}
+
+
+@pytest.fixture(name="adapter")
+def _adapter():
+    return engine("torch")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensor_keeps_values_dtype_and_strides(adapter, layout):
+    values = LAYOUTS[layout]
+    made = adapter.tensor(values)
+    assert np.array_equal(values, adapter.array(made))
+    assert adapter.array(made).dtype == values.dtype
+    if values.size:
+        assert adapter.strides(made) == tuple(s // values.itemsize for s in values.strides)
+
+
+def test_tensor_keeps_the_offset(adapter):
+    assert adapter.tensor(np.arange(12.0)[5:]).storage_offset() == 5
+
+
+def test_tensor_copies_negative_strides(adapter):
+    made = adapter.tensor(np.arange(3.0)[::-1])
+    assert made.tolist() == [2.0, 1.0, 0.0]
+    assert made.stride() == (1,)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "gaps", "expanded"])
+def test_tensor_shares_no_memory_with_the_array(adapter, layout):
+    values = LAYOUTS[layout].copy() if layout == "contiguous" else LAYOUTS[layout]
+    made = adapter.tensor(values)
+    made.as_strided((1,), (1,)).fill_(99.0)
+    assert values.flat[0] == 0.0
+
+
+def test_gaps_between_entries_hold_nan(adapter):
+    made = adapter.tensor(LAYOUTS["gaps"])
+    assert torch.isnan(made.as_strided((1,), (1,), 1)).all()
+
+
+def test_tensor_with_gaps_is_a_leaf_and_no_view(adapter):
+    made = adapter.tensor(LAYOUTS["gaps"], requires_grad=True)
+    assert made.is_leaf
+    assert made.requires_grad
+    assert not made._is_view()
+
+
+def test_array_is_a_copy(adapter):
+    made = torch.ones(2)
+    adapter.array(made)[0] = 5.0
+    assert made.tolist() == [1.0, 1.0]
+
+
+def test_array_of_a_conjugate_view_has_its_values(adapter):
+    assert adapter.array(torch.tensor([1 + 2j]).conj()).tolist() == [1 - 2j]
+
+
+def test_call_finds_methods_functions_and_nn_functional(adapter):
+    x = torch.tensor([1.0, 2.0])
+    assert adapter.call("mul", (x, 3.0), {}).tolist() == [3.0, 6.0]
+    assert adapter.call("cat", ((x, x),), {"dim": 0}).tolist() == [1.0, 2.0, 1.0, 2.0]
+    assert torch.equal(adapter.call("softplus", (x,), {}), torch.nn.functional.softplus(x))
+
+
+def test_call_in_place_changes_its_first_argument(adapter):
+    x = torch.tensor([1.0, 2.0])
+    assert adapter.call("mul", (x, 3.0), {}, inplace=True) is x
+    assert x.tolist() == [3.0, 6.0]
+
+
+def test_setitem_returns_the_changed_tensor(adapter):
+    x = torch.zeros(2)
+    assert adapter.call("__setitem__", (x, 0, 5.0), {}) is x
+    assert x.tolist() == [5.0, 0.0]
+
+
+def test_supports_tells_known_ops_from_unknown_ones(adapter):
+    assert adapter.supports("exp")
+    assert adapter.supports("exp", inplace=True)
+    assert not adapter.supports("matmul", inplace=True)
+    assert not adapter.supports("no_such_op")
+
+
+def test_calling_an_unknown_op_is_a_usage_error(adapter):
+    with pytest.raises(UsageError, match="no_such_op"):
+        adapter.call("no_such_op", (), {})
+
+
+def test_grad_leaves_grad_alone_and_gives_none_for_unconnected_inputs(adapter):
+    x, y, constant = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True), torch.ones(2)
+    found = adapter.grad([(x * 3).sum(), constant.sum()], [x, y, constant], [torch.tensor(1.0), torch.tensor(1.0)])
+    assert found[0].tolist() == [3.0, 3.0]
+    assert found[1:] == (None, None)
+    assert x.grad is None
+
+
+def test_backward_accumulates_into_the_leaves(adapter):
+    x = torch.ones(2, requires_grad=True)
+    outputs = [(x * 3).sum()]
+    adapter.backward(outputs, [torch.tensor(1.0)], retain_graph=True)
+    adapter.backward(outputs, [torch.tensor(1.0)])
+    assert adapter.accumulated(x).tolist() == [6.0, 6.0]
+
+
+def test_jvp_gives_outputs_and_tangents(adapter):
+    x = torch.tensor([1.0, 2.0])
+    outputs, tangents = adapter.jvp(lambda a: (a * a, torch.ones(2)), [x], [torch.ones(2)])
+    assert outputs[0].tolist() == [1.0, 4.0]
+    assert tangents[0].tolist() == [2.0, 4.0]
+    assert tangents[1] is None
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+def test_jvp_of_a_function_without_a_rule_is_unsupported(adapter):
+    with pytest.raises(Unsupported, match="jvp"):
+        adapter.jvp(Doubled.apply, [torch.ones(2)], [torch.ones(2)])
+
+
+@pytest.mark.parametrize("function", [Doubled.apply, lambda x: Doubled.apply(x).exp() + 1])
+def test_backward_is_located_from_apply_and_from_the_graph(adapter, function):
+    where = adapter.locate_backward(function, [function(torch.ones(2, requires_grad=True))])
+    assert where.endswith("in Doubled.backward")
+    assert "test_engines_torch.py:" in where
+
+
+def test_backward_of_built_in_ops_is_not_located(adapter):
+    assert adapter.locate_backward(torch.exp, [torch.ones(2, requires_grad=True).exp()]) is None
+
+
+def test_sandbox_restores_grad_mode_and_random_state(adapter):
+    state = torch.get_rng_state()
+    with torch.no_grad(), adapter.sandbox(7):
+        first = torch.rand(3)
+        assert torch.is_grad_enabled()
+        adapter.seed(7)
+        assert torch.equal(first, torch.rand(3))
+    assert torch.is_grad_enabled()
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_mode_restores_the_mode_of_each_part(adapter):
+    inner = torch.nn.Dropout().eval()
+    outer = torch.nn.Sequential(inner)
+    with adapter.mode(outer, True):
+        assert inner.training
+    assert (outer.training, inner.training) == (True, False)
+
+
+def test_modules_are_made_in_float64(adapter):
+    module = adapter.module("Linear", 2, 3)
+    assert set(adapter.parameters(module)) == {"weight", "bias"}
+    assert module.weight.dtype == torch.float64
+
+
+def test_call_module_leaves_the_modules_own_state_alone(adapter):
+    module = adapter.module("BatchNorm1d", 2)
+    state = {name: buffer.clone() for name, buffer in adapter.buffers(module).items()}
+    adapter.call_module(module, state, [torch.randn(4, 2, dtype=torch.float64)])
+    assert state["num_batches_tracked"] == 1
+    assert module.num_batches_tracked == 0

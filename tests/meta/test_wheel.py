@@ -80,7 +80,7 @@ def test_the_installed_wheel_runs_the_suite_outside_the_checkout(wheel: Path, tm
 def libraries() -> list[str]:
     """The site-packages of this run, where the dependencies are.
 
-    Named in a .pth file they come after the new environment's own, and no .pth file in them is read: an editable install
-    of this checkout stays out of sight.
+    Named in a .pth file they come after the new environment's own, and no .pth file in them is read: an editable
+    install of this checkout stays out of sight.
     """
     return [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]

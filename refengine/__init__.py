@@ -1,0 +1,3 @@
+"""A reference autograd engine with PyTorch's eager semantics."""
+
+from refengine import derive, namespace

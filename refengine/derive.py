@@ -1,0 +1,107 @@
+"""Fills the mix-in that Tensor inherits with the methods, in-place methods and operators that declarations bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from refengine import catalogue
+from refengine.autograd import engine, graph
+from refengine.methods import TensorMethods
+from refengine.op import Composite, Op
+from refengine.ops import shape
+from refengine.tensor import Tensor
+
+OPERATORS = {
+    "__neg__": "neg", "__abs__": "abs", "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div",
+    "__pow__": "pow", "__matmul__": "matmul", "__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le",
+    "__gt__": "gt", "__ge__": "ge", "__and__": "logical_and", "__or__": "logical_or", "__xor__": "logical_xor",
+    "__invert__": "logical_not", "__mod__": "remainder", "__floordiv__": "floor_divide",
+}  # fmt: skip
+REFLECTED = {"__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul"}
+INPLACE = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ipow__": "pow"}
+
+
+def method(op: Op, name: str) -> Callable[..., Any]:
+    """An op as a plain function, which binds as a method."""
+    call = op.__call__
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return call(self, *args, **kwargs)
+
+    return _named(method, name, op.__doc__)
+
+
+def inplace_method(op: Op, name: str) -> Callable[..., Any]:
+    """The in-place form of an op."""
+    call = op.call_inplace
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return call(self, *args, **kwargs)
+
+    return _named(method, name, f"In-place form of `{op.name}`: writes into the tensor and returns it.")
+
+
+def _reflected(op: Op, name: str) -> Callable[..., Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return op(other, self)
+
+    return _named(method, name, op.__doc__)
+
+
+def _operator(op: Op, name: str) -> Callable[..., Any]:
+    """A binary operator gives way to the other operand's type where it is no tensor and no number."""
+
+    def method(self: Tensor, *other: Any) -> Any:
+        if other and not isinstance(other[0], (Tensor, int, float, complex)):
+            return NotImplemented
+        return op(self, *other)
+
+    return _named(method, name, op.__doc__)
+
+
+def _named(function: Callable[..., Any], name: str, doc: str | None) -> Callable[..., Any]:
+    function.__name__ = name
+    function.__qualname__ = f"Tensor.{name}"
+    function.__doc__ = doc
+    return function
+
+
+def fill() -> None:
+    """Set every method once, at import."""
+    for op in catalogue.ops():
+        if op.form == "method":
+            for name in (op.name, *op.aliases):
+                _set(name, method(op, name))
+        if op.inplace and not isinstance(op, Composite):
+            for name in (op.name, *op.aliases):
+                _set(f"{name}_", inplace_method(op, f"{name}_"))
+    known = {op.name: op for op in catalogue.ops()}
+    for table, make in ((OPERATORS, _operator), (REFLECTED, _reflected), (INPLACE, inplace_method)):
+        for dunder, name in table.items():
+            if name in known:
+                _set(dunder, make(known[name], dunder))
+    for name, function in OWN.items():
+        _set(name, function)
+    Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+def _set(name: str, function: Callable[..., Any]) -> None:
+    setattr(TensorMethods, name, function)
+
+
+def backward(
+    self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+) -> None:
+    """Accumulate the gradient of this tensor into the leaves it was computed from; see `refengine.autograd.backward`."""
+    engine.backward(self, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
+
+
+OWN: dict[str, Callable[..., Any]] = {
+    "backward": backward,
+    "register_hook": graph.register_hook,
+    "register_post_accumulate_grad_hook": graph.register_post_accumulate_grad_hook,
+    "retain_grad": graph.retain_grad,
+    "to": shape.cast,
+}
+fill()

@@ -1,0 +1,499 @@
+"""The op families: what a declaration says, and how a call of it is computed, recorded and written in place.
+
+A declaration is a class; its one instance is stateless. `forward` and the rules are written against `xp` alone; what a
+rule names after `g` is what the graph saves; `bind` turns PyTorch's arguments into the parameters of both.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from refengine import dtype as dtypes
+from refengine import layout
+from refengine.autograd.graph import Node, edge_of, numbers
+from refengine.autograd.inplace import rebase, refuse_forbidden
+from refengine.backends.base import Array, Namespace
+from refengine.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from refengine.layout import Shape
+from refengine.spec import EVERYWHERE, Call, Draw, Interval, Kink, Operand
+from refengine.state import state
+from refengine.storage import CONSTANT
+from refengine.tensor import BACKENDS, Tensor, View, backend_of
+
+INTERCEPT: list[Callable[..., Any]] = []
+"""Set by autograd/forward_ad.py: the detour of an op's call while a rare mode is on."""
+
+UNSAVED = (None, CONSTANT, 0)
+
+
+class Bound:
+    """The parameters of one call: keyword arguments of `forward`, and of each input's rule (None: none)."""
+
+    __slots__ = ("forward", "rules")
+
+    def __init__(self, forward: dict[str, Any], rules: tuple[dict[str, Any], ...] | None) -> None:
+        self.forward, self.rules = forward, rules
+
+
+class Op:
+    """One operation. Subclass a family below rather than this class, unless the op is like no other.
+
+    Attributes
+    ----------
+    name : str
+        PyTorch's spelling; by default the class name in snake case.
+    group : str
+        The topic its programs are drawn under.
+    inputs : tuple of str
+        Names of the tensor inputs; a rule is ``vjp_<input>`` (or ``vjp`` where there is one input).
+    constants : tuple of str
+        Inputs that are never differentiated (conditions, indices).
+    variadic : bool
+        The first argument is a sequence of tensors; one `vjp` serves all and is told ``index``.
+    structure : str
+        "elementwise", "linear" (jointly, in all differentiable inputs), "multilinear" or "other".
+    form : str
+        "method" or "function": how PyTorch spells a call.
+    floating : bool
+        Integer inputs are converted to the default dtype.
+    boolean : bool
+        The result is bool and never differentiable.
+    saves : tuple of str
+        What the rules together save; worked out from their signatures.
+    """
+
+    name: ClassVar[str] = ""
+    group: ClassVar[str] = ""
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    constants: ClassVar[tuple[str, ...]] = ()
+    variadic: ClassVar[bool] = False
+    structure: ClassVar[str] = "other"
+    form: ClassVar[str] = "method"
+    inplace: ClassVar[bool] = False
+    view: ClassVar[bool] = False
+    floating: ClassVar[bool] = False
+    boolean: ClassVar[bool] = False
+    differentiable: ClassVar[bool] = True
+    domains: ClassVar[tuple[Interval, ...]] = (EVERYWHERE,)
+    kinks: ClassVar[tuple[Kink, ...]] = ()
+    elsewhere: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[tuple[str, ...]] = ()
+    min_ndim: ClassVar[int] = 0
+    backward_name: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        cls = type(self)
+        self.name = cls.name or _snake(cls.__name__)  # type: ignore[misc]
+        self.node_name = cls.backward_name or f"{_camel(self.name)}Backward0"
+        self.rules: tuple[tuple[Callable[..., Any], tuple[int, ...]], ...] = ()
+        self.saves: tuple[str, ...] = ()
+        self.saved_from: tuple[int, ...] = ()
+        self._forward_names = _keywords(self.forward)
+        self._rule_names: tuple[tuple[str, ...], ...] = ()
+        if self.differentiable and not self.boolean:
+            self._read_rules()
+        self.bound = lru_cache(maxsize=4096)(self._bound)
+        self._takes_arguments = type(self).bind is not Op.bind
+
+    # --- what a declaration says ------------------------------------------------------------------------------------
+
+    def forward(self, xp: Namespace, *arrays: Array, **parameters: Any) -> Array:
+        """The result's array."""
+        raise NotImplementedError
+
+    def bind(self, *shapes: Any) -> dict[str, Any]:
+        """PyTorch's arguments, given the inputs' shapes, as the parameters of `forward` and the rules. Pure."""
+        return {}
+
+    def accepts(self, shape: Shape) -> bool:
+        """Whether a first operand of this shape will do, when programs are drawn."""
+        return len(shape) >= self.min_ndim
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Draw the other operands and the keywords of a call."""
+        return Call((x,))
+
+    # --- reading the rules ------------------------------------------------------------------------------------------
+
+    def _read_rules(self) -> None:
+        """Work out from the rules' signatures what is saved and which parameters each takes."""
+        rules, names = [], []
+        for i, source in enumerate(self.inputs):
+            rule = getattr(self, f"vjp_{source}", None) or (getattr(self, "vjp", None) if i == 0 or self.variadic else None)
+            if rule is None or source in self.constants:
+                rules.append((_no_rule, ()))
+                names.append(())
+                continue
+            positional = [p.name for p in inspect.signature(rule).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][2:]
+            self.saves += tuple(name for name in positional if name not in self.saves)
+            rules.append((rule, tuple(positional)))
+            names.append(_keywords(rule))
+        self.saved_from = tuple(-1 if name == "out" else self.inputs.index(name) for name in self.saves)
+        self.rules = tuple((self._rule(rule), tuple(self.saves.index(n) for n in picks)) for rule, picks in rules)
+        self._rule_names = tuple(names)
+
+    def _rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """A rule as the backward pass calls it; families wrap it."""
+        return rule
+
+    def _bound(self, shapes: Any, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> Bound:
+        """Bind and split the parameters."""
+        try:
+            found = self.bind(*shapes, *args, **dict(kwargs))
+        except TypeError as error:
+            if _raised_by_the_call(error):
+                raise ArgumentError(f"{self.name}: {str(error).partition('() ')[2] or error}") from None
+            raise
+        forward = {name: found[name] for name in self._forward_names if name in found}
+        if self.variadic:
+            names = self._rule_names[0] if self._rule_names else ()
+            each = tuple({n: found[n] for n in names if n in found} | {"index": i} for i in range(len(shapes[0])))
+            return Bound(forward, each)
+        rules = tuple({name: found[name] for name in names if name in found} for names in self._rule_names)
+        return Bound(forward, rules if any(rules) else None)
+
+    # --- calling ----------------------------------------------------------------------------------------------------
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Call the op as PyTorch spells it."""
+        operands, bound = self.prepare(args, kwargs)
+        if state.intercept:
+            return INTERCEPT[0](self, operands, bound)  # type: ignore[no-any-return]
+        return self.run(operands, bound)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Bound]:
+        """Split the arguments into operands of equal dtype and bound parameters."""
+        if self.variadic:
+            if not args or isinstance(args[0], Tensor) or not args[0]:
+                raise ArgumentError(f"{self.name}: expected a non-empty sequence of tensors, got {args[:1]!r}")
+            operands, rest = tuple(args[0]), args[1:]
+        else:
+            count = len(self.inputs)
+            missing = [name for name in self.inputs[len(args) :] if name not in kwargs]
+            if missing:
+                raise ArgumentError(f"{self.name}: missing the argument {missing[0]!r}")
+            named = tuple(kwargs.pop(name) for name in self.inputs[len(args) :])
+            operands, rest = args[:count] + named, args[count:]
+        operands = self.convert(operands)
+        shapes: Any = tuple(_shape(operand) for operand in operands)
+        shapes = (shapes,) if self.variadic else shapes
+        try:
+            return operands, self.bound(shapes, rest, tuple(kwargs.items()))
+        except TypeError as error:
+            if "unhashable" not in str(error):
+                raise
+            return operands, self._bound(shapes, rest, tuple(kwargs.items()))
+
+    def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The operands with the dtype that the op computes in."""
+        if len(operands) == 1 and not self.floating:
+            return operands if isinstance(operands[0], Tensor) else (as_operand(operands[0], self.name),)
+        return promote(self, operands)
+
+    def run(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
+        """Compute and record."""
+        arrays = [o.array if isinstance(o, Tensor) else o for o in operands]
+        backend = _backend(self, operands)
+        xp = backend.xp
+        out = self.forward(xp, arrays, **bound.forward) if self.variadic else self.forward(xp, *arrays, **bound.forward)
+        if type(out) is not backend.array_type:
+            out = backend.wrap(out)
+        source = operands[0]
+        result = Tensor(out, source.storage if self.view else None)
+        if state.grad_enabled and self.rules:
+            edges = tuple(edge_of(o) if isinstance(o, Tensor) else None for o in operands)
+            if any(edge is not None for edge in edges):
+                saved = self.save(edges, inputs_of(operands, arrays), (out, result.storage, result.storage.version))
+                result.node, result.tracked = node_of(self, edges, saved, bound, out.shape), True
+        if self.view:
+            result.view_of = view_of(source, self, bound)
+        return result
+
+    def save(self, edges: Sequence[Any], inputs: Sequence[Any], out: tuple[Any, Any, int]) -> tuple[Any, ...]:
+        """(value, storage, version) of what the rules of the existing edges need, flattened in the order of `saves`."""
+        if not self.saves:
+            return ()
+        needed = {p for edge, (_, picks) in zip(edges, self.rules, strict=False) if edge is not None for p in picks}
+        if self.variadic:
+            needed = set(range(len(self.saves)))
+        flat: tuple[Any, ...] = ()
+        for position, source in enumerate(self.saved_from):
+            flat += UNSAVED if position not in needed else (out if source < 0 else inputs[source])
+        return flat
+
+    def call_inplace(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Write the result into the first operand's memory and make it part of the first operand's history."""
+        target = args[0]
+        if not isinstance(target, Tensor):
+            raise ArgumentError(f"{self.name}_: expected a Tensor, got {type(target).__name__}")
+        name = f"{self.name}_"
+        operands, bound = self.prepare(args, kwargs)
+        if operands[0] is not target:
+            operands = self._into(target, args, operands, name)
+        if state.intercept:
+            return INTERCEPT[0](self, operands, bound, True)  # type: ignore[no-any-return]
+        return self.run_inplace(operands, bound)
+
+    def _into(self, target: Tensor, args: tuple[Any, ...], operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+        """Operands converted to the target's dtype, where PyTorch allows the result to be cast to it."""
+        result = operands[0].dtype
+        if result.category > target.dtype.category:
+            raise DTypeError(f"{name}: result type {result.name} can't be cast to the desired output type {target.dtype.name}; use {self.name}(...)")
+        return (target, *(o.to(target.dtype) if isinstance(o, Tensor) and o.dtype is not target.dtype else o for o in operands[1:]))  # type: ignore[attr-defined]
+
+    def run_inplace(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
+        """Compute, write and rebase the history."""
+        target: Tensor = operands[0]
+        edges = tuple(edge_of(o) if isinstance(o, Tensor) else None for o in operands)
+        recording = state.grad_enabled and bool(self.rules) and any(edge is not None for edge in edges)
+        refuse_forbidden(target, f"{self.name}_", recording)
+        arrays = [o.array if isinstance(o, Tensor) else o for o in operands]
+        backend = target.backend
+        out = self.forward(backend.xp, *arrays, **bound.forward)
+        if tuple(out.shape) != tuple(target.array.shape):
+            raise ShapeError(f"{self.name}_: the result's shape {tuple(out.shape)} does not fit the tensor written to, {tuple(target.shape)}")
+        inputs = inputs_of(operands, arrays)
+        if recording and "x" in self.saves:
+            inputs[0] = (backend.copy(target.array), CONSTANT, 0)
+        storage = target.storage
+        backend.assign(target.array, out)
+        storage.version += 1
+        if recording:
+            saved = self.save(edges, inputs, (target.array, storage, storage.version))
+            rebase(target, node_of(self, edges, saved, bound, target.array.shape), storage.version)
+        return target
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+
+def node_of(op: Op, edges: tuple[Any, ...], saved: tuple[Any, ...], bound: Bound, shape: Shape) -> Node:
+    """The node of one recorded call."""
+    node = object.__new__(Node)
+    node.op = op
+    node.targets = edges
+    node.saved = saved
+    node.params = bound.rules
+    node.shape = shape
+    node.hooks = None
+    node.seq = next(numbers)
+    return node
+
+
+def inputs_of(operands: Sequence[Any], arrays: Sequence[Any]) -> list[tuple[Any, Any, int]]:
+    """(value, storage, version) of each operand now."""
+    return [
+        (array, o.storage, o.storage.version) if isinstance(o, Tensor) else (array, CONSTANT, 0)
+        for o, array in zip(operands, arrays, strict=True)
+    ]
+
+
+def view_of(source: Tensor, op: Op, bound: Bound) -> View:
+    """How the result of a view op looks at its base."""
+    version, without = source.storage.version, not state.grad_enabled
+    above = source.view_of
+    if above is None:
+        return View(source, ((op, bound),), version, without)
+    return View(above.base, (*above.chain, (op, bound)), version, without or above.without_grad)
+
+
+def as_operand(value: Any, name: str) -> Tensor:
+    """A tensor, or a clear error."""
+    if isinstance(value, Tensor):
+        return value
+    raise ArgumentError(f"{name}: expected a Tensor, got {value!r} ({type(value).__name__}); wrap it with refengine.tensor(...)")
+
+
+def promote(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands converted to their common dtype, by PyTorch's rules; Python numbers stay numbers."""
+    levels = []
+    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
+        if name in op.constants:
+            continue
+        if isinstance(operand, Tensor):
+            levels.append((operand.dtype, 2 if operand.array.ndim else 1))
+        elif isinstance(operand, (bool, int, float, complex)):
+            levels.append((dtypes.of_number(operand), 0))
+        else:
+            raise ArgumentError(f"{op.name}: expected a Tensor or a number for {name}, got {operand!r} ({type(operand).__name__})")
+    wanted = dtypes.result_type(levels)
+    if op.floating and not wanted.is_differentiable:
+        wanted = dtypes.default()
+    result = []
+    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
+        if name not in op.constants and isinstance(operand, Tensor) and operand.dtype is not wanted:
+            operand = operand.to(wanted)  # type: ignore[attr-defined]
+        result.append(operand)
+    if not any(isinstance(o, Tensor) and n not in op.constants for n, o in zip(op.inputs, result, strict=False)) and not op.variadic:
+        first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)
+        result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
+    return tuple(result)
+
+
+def _backend(op: Op, operands: Sequence[Any]) -> Any:
+    """The one backend of all operands; 0-d host tensors go with any device."""
+    found = None
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            backend = backend_of(operand.array)
+            if found is None or backend is found:
+                found = backend
+            else:
+                raise DeviceError(f"{op.name}: expected all tensors on the same device, got {found.name} and {backend.name}; use to(device)")
+    return found
+
+
+def _shape(operand: Any) -> Shape:
+    return operand.array.shape if isinstance(operand, Tensor) else ()
+
+
+def _no_rule(*_: Any, **__: Any) -> None:
+    """The rule of an input that has none."""
+
+
+def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the keyword-only parameters."""
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+def _raised_by_the_call(error: TypeError) -> bool:
+    """Whether a TypeError is about the arguments of the call itself, not from inside the function."""
+    traceback = error.__traceback__
+    return traceback is not None and traceback.tb_next is None
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.strip("_").split("_"))
+
+
+# --- families -----------------------------------------------------------------------------------------------------
+
+
+class Elementwise(Op):
+    """Each entry of the result depends on the same entry of the (broadcast) inputs. The jvp is the rule itself.
+
+    Either `kernel` (the name of a function in `xp`) or `forward` is given.
+    """
+
+    structure = "elementwise"
+    inplace = True
+    kernel: ClassVar[str] = ""
+
+    def forward(self, xp: Namespace, *arrays: Array, **parameters: Any) -> Array:
+        """The kernel."""
+        return getattr(xp, self.kernel)(*arrays)
+
+
+class Unary(Elementwise):
+    """An elementwise op of one input: write ``vjp(self, xp, g, [x | out])``."""
+
+    group = "elementwise"
+    floating = True
+
+
+class Binary(Elementwise):
+    """An elementwise op of two inputs that broadcast: write `vjp_x` and `vjp_y`. Python numbers are taken too."""
+
+    group = "elementwise"
+    inputs = ("x", "y")
+    scalars: ClassVar[bool] = True
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """The second operand broadcasts with the first, or is a number."""
+        domain = self.domains[-1]
+        if self.scalars and draw.integer(0, 7) == 7:
+            low, high = max(domain.low, -4.0), min(domain.high, 4.0)
+            return Call((x, draw.real(low, high) or 1.0))
+        return Call((x, draw.operand(x.shape, domain, broadcast=True)))
+
+
+class Comparison(Binary):
+    """A Binary with a bool result."""
+
+    group = "comparison"
+    boolean = True
+    inplace = False
+
+
+class Single(Op):
+    """One array and parameters: `bind`, `forward`, `vjp`. Linear unless it says otherwise."""
+
+    structure = "linear"
+
+
+class ViewOp(Single):
+    """A Single whose result shares memory with its input."""
+
+    group = "shape"
+    view = True
+
+
+class Reduction(Single):
+    """Reduces axes. `vjp` sees `g` and `out` with the reduced axes kept as 1; its result is expanded to the input.
+
+    The rule must be linear in g entry by entry: applied to a tangent and summed over the axes it is the jvp.
+    """
+
+    group = "reduction"
+    structure = "reduction"
+
+    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:
+        """Negative axes."""
+        return reduced(shape, layout.axes(dim, len(shape)), bool(keepdim))
+
+    def _rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        takes_out = "out" in inspect.signature(rule).parameters
+        own = _keywords(rule)
+
+        def call(xp: Any, g: Any, *saved: Any, kept: Shape, shape: Shape, **parameters: Any) -> Any:
+            g = xp.reshape(g, kept)
+            if takes_out:
+                saved = (xp.reshape(saved[0], kept), *saved[1:])
+            result = rule(xp, g, *saved, **parameters)
+            return result if result.shape == shape else xp.broadcast_to(result, shape)
+
+        call.__kwdefaults__ = None
+        self._own_rule_names = (*own, "kept", "shape")
+        return call
+
+    def _read_rules(self) -> None:
+        super()._read_rules()
+        self._rule_names = (self._own_rule_names,)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Every way to name axes, with and without keepdim; the defaults are left out."""
+        dim = draw.axes(x.ndim)
+        kwargs: dict[str, Any] = {} if dim is None else {"dim": dim}
+        if draw.boolean():
+            kwargs["keepdim"] = True
+            kwargs.setdefault("dim", tuple(range(x.ndim)))
+        return Call((x,), kwargs)
+
+
+def reduced(shape: Shape, axis: Shape, keepdims: bool) -> dict[str, Any]:
+    """The parameters of a reduction over `axis`."""
+    ndim = len(shape)
+    kept = tuple(1 if i - ndim in axis else size for i, size in enumerate(shape))
+    return {"axis": axis, "keepdims": keepdims, "kept": kept, "shape": tuple(shape)}
+
+
+class Composite(Op):
+    """Made of other ops: write ``compose(self, *args, **kwargs)`` in terms of tensors. It has no node of its own."""
+
+    def compose(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The result."""
+        raise NotImplementedError
+
+    def _read_rules(self) -> None:
+        """There are none."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Compose."""
+        return self.compose(*args, **kwargs)

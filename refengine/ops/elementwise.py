@@ -1,0 +1,557 @@
+"""Elementwise arithmetic, powers, exponentials, trigonometric and special functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from refengine.backends.base import Array, Namespace
+from refengine.layout import Shape
+from refengine.op import Binary, Op, Unary
+from refengine.spec import Call, Draw, Interval, Kink, Operand
+
+MODERATE = Interval(-50.0, 50.0)
+POSITIVE = Interval(0.1, 50.0)
+NONZERO = Interval(-20.0, 20.0, avoid=(0.0,), margin=0.1)
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+LN2, LN10 = math.log(2.0), math.log(10.0)
+
+
+class Neg(Unary):
+    """Return -x."""
+
+    kernel = "negative"
+    floating = False
+    aliases = ("negative",)
+
+    def vjp(self, xp: Namespace, g: Array) -> Array:
+        return -g
+
+
+class Abs(Unary):
+    """Return |x|; the derivative at 0 is 0. For complex x the result is real."""
+
+    kernel = "abs"
+    floating = False
+    domains = (Interval(-50.0, 50.0, avoid=(0.0,)),)
+    kinks = (Kink(0.0),)
+    aliases = ("absolute",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.sign(x)
+
+
+class Sign(Unary):
+    """Return the sign of x, 0 at 0. The derivative is 0 everywhere."""
+
+    kernel = "sign"
+    floating = False
+    domains = (Interval(-50.0, 50.0, avoid=(0.0,)),)
+
+    def vjp(self, xp: Namespace, g: Array) -> Array:
+        return xp.zeros_like(g)
+
+
+class Exp(Unary):
+    """Return e**x."""
+
+    kernel = "exp"
+    domains = (Interval(-5.0, 4.0),)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g * out
+
+
+class Expm1(Unary):
+    """Return e**x - 1, accurate near 0."""
+
+    kernel = "expm1"
+    domains = (Interval(-5.0, 4.0),)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g * (out + 1)
+
+
+class Log(Unary):
+    """Return the natural logarithm."""
+
+    kernel = "log"
+    domains = (POSITIVE,)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / x
+
+
+class Log1p(Unary):
+    """Return log(1 + x), accurate near 0."""
+
+    kernel = "log1p"
+    domains = (Interval(-0.9, 50.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (x + 1)
+
+
+class Log2(Unary):
+    """Return the logarithm to base 2."""
+
+    kernel = "log2"
+    domains = (POSITIVE,)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (x * LN2)
+
+
+class Log10(Unary):
+    """Return the logarithm to base 10."""
+
+    kernel = "log10"
+    domains = (POSITIVE,)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (x * LN10)
+
+
+class Sqrt(Unary):
+    """Return the square root; the derivative at 0 is infinite."""
+
+    kernel = "sqrt"
+    domains = (POSITIVE,)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g / (2 * out)
+
+
+class Rsqrt(Unary):
+    """Return 1 / sqrt(x)."""
+
+    domains = (POSITIVE,)
+
+    def forward(self, xp: Namespace, x: Array) -> Array:
+        return 1 / xp.sqrt(x)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g * (out * out * out) * -0.5
+
+
+class Square(Unary):
+    """Return x * x."""
+
+    kernel = "square"
+    floating = False
+    domains = (Interval(-20.0, 20.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * (2 * x)
+
+
+class Reciprocal(Unary):
+    """Return 1 / x."""
+
+    domains = (NONZERO,)
+
+    def forward(self, xp: Namespace, x: Array) -> Array:
+        return 1 / x
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return -g * (out * out)
+
+
+class Sin(Unary):
+    """Return the sine of x in radians."""
+
+    kernel = "sin"
+    domains = (MODERATE,)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.cos(x)
+
+
+class Cos(Unary):
+    """Return the cosine of x in radians."""
+
+    kernel = "cos"
+    domains = (MODERATE,)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return -g * xp.sin(x)
+
+
+class Tan(Unary):
+    """Return the tangent of x in radians."""
+
+    kernel = "tan"
+    domains = (Interval(-1.3, 1.3),)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g * (out * out + 1)
+
+
+class Asin(Unary):
+    """Return the inverse sine."""
+
+    kernel = "asin"
+    domains = (Interval(-0.9, 0.9),)
+    aliases = ("arcsin",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / xp.sqrt(1 - x * x)
+
+
+class Acos(Unary):
+    """Return the inverse cosine."""
+
+    kernel = "acos"
+    domains = (Interval(-0.9, 0.9),)
+    aliases = ("arccos",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return -g / xp.sqrt(1 - x * x)
+
+
+class Atan(Unary):
+    """Return the inverse tangent."""
+
+    kernel = "atan"
+    domains = (MODERATE,)
+    aliases = ("arctan",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (x * x + 1)
+
+
+class Sinh(Unary):
+    """Return the hyperbolic sine."""
+
+    kernel = "sinh"
+    domains = (Interval(-4.0, 4.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.cosh(x)
+
+
+class Cosh(Unary):
+    """Return the hyperbolic cosine."""
+
+    kernel = "cosh"
+    domains = (Interval(-4.0, 4.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.sinh(x)
+
+
+class Tanh(Unary):
+    """Return the hyperbolic tangent."""
+
+    kernel = "tanh"
+    domains = (Interval(-6.0, 6.0),)
+
+    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
+        return g * (1 - out * out)
+
+
+class Asinh(Unary):
+    """Return the inverse hyperbolic sine."""
+
+    kernel = "asinh"
+    domains = (MODERATE,)
+    aliases = ("arcsinh",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / xp.sqrt(x * x + 1)
+
+
+class Acosh(Unary):
+    """Return the inverse hyperbolic cosine."""
+
+    kernel = "acosh"
+    domains = (Interval(1.2, 50.0),)
+    aliases = ("arccosh",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (xp.sqrt(x - 1) * xp.sqrt(x + 1))
+
+
+class Atanh(Unary):
+    """Return the inverse hyperbolic tangent."""
+
+    kernel = "atanh"
+    domains = (Interval(-0.9, 0.9),)
+    aliases = ("arctanh",)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g / (1 - x * x)
+
+
+class Erf(Unary):
+    """Return the error function."""
+
+    kernel = "erf"
+    domains = (Interval(-3.0, 3.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.exp(-(x * x)) * TWO_OVER_SQRT_PI
+
+
+class Erfc(Unary):
+    """Return 1 - erf(x), accurate for large x."""
+
+    kernel = "erfc"
+    domains = (Interval(-3.0, 3.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.exp(-(x * x)) * -TWO_OVER_SQRT_PI
+
+
+class Lgamma(Unary):
+    """Return log|Gamma(x)|."""
+
+    kernel = "lgamma"
+    domains = (Interval(0.3, 20.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.digamma(x)
+
+
+class Digamma(Unary):
+    """Return the derivative of lgamma."""
+
+    kernel = "digamma"
+    domains = (Interval(0.3, 20.0),)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.trigamma(x)
+
+
+class Trigamma(Unary):
+    """Return the derivative of digamma; not differentiable further."""
+
+    name = "_trigamma"
+    kernel = "trigamma"
+    group = ""
+    inplace = False
+    differentiable = False
+
+
+class _Step(Unary):
+    """Rounds; the derivative is 0 wherever it exists."""
+
+    floating = False
+    domains = (Interval(0.1, 0.4),)
+
+    def vjp(self, xp: Namespace, g: Array) -> Array:
+        return xp.zeros_like(g)
+
+
+class Floor(_Step):
+    """Return the largest integer not above x."""
+
+    kernel = "floor"
+
+
+class Ceil(_Step):
+    """Return the smallest integer not below x."""
+
+    kernel = "ceil"
+
+
+class Round(_Step):
+    """Return the nearest integer, halves to even."""
+
+    kernel = "round"
+
+
+class Trunc(_Step):
+    """Return x without its fractional part."""
+
+    kernel = "trunc"
+
+
+class Add(Binary):
+    """Return x + alpha * y."""
+
+    domains = (MODERATE, MODERATE)
+    structure = "linear"
+
+    def bind(self, x: Shape, y: Shape, *, alpha: Any = 1) -> dict[str, Any]:
+        return {} if alpha == 1 and not isinstance(alpha, bool) else {"alpha": alpha}
+
+    def forward(self, xp: Namespace, x: Array, y: Array, *, alpha: Any = 1) -> Array:
+        return xp.add(x, y) if alpha == 1 else x + alpha * y
+
+    def vjp_x(self, xp: Namespace, g: Array) -> Array:
+        return g
+
+    def vjp_y(self, xp: Namespace, g: Array, *, alpha: Any = 1) -> Array:
+        return g if alpha == 1 else g * alpha
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """With `alpha` at times."""
+        call = super().sample(draw, x)
+        return Call(call.args, {"alpha": draw.choice((2, -1.5, 0))}) if draw.integer(0, 7) == 7 else call
+
+
+class Sub(Add):
+    """Return x - alpha * y."""
+
+    aliases = ("subtract",)
+
+    def forward(self, xp: Namespace, x: Array, y: Array, *, alpha: Any = 1) -> Array:
+        return xp.subtract(x, y) if alpha == 1 else x - alpha * y
+
+    def vjp_y(self, xp: Namespace, g: Array, *, alpha: Any = 1) -> Array:
+        return -g if alpha == 1 else g * -alpha
+
+
+class Mul(Binary):
+    """Return x * y."""
+
+    kernel = "multiply"
+    domains = (Interval(-20.0, 20.0), Interval(-20.0, 20.0))
+    aliases = ("multiply",)
+
+    def vjp_x(self, xp: Namespace, g: Array, y: Array) -> Array:
+        return g * y
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * x
+
+
+class Div(Binary):
+    """Return x / y; a floating result for integers too."""
+
+    kernel = "divide"
+    floating = True
+    domains = (MODERATE, NONZERO)
+    aliases = ("divide", "true_divide")
+
+    def vjp_x(self, xp: Namespace, g: Array, y: Array) -> Array:
+        return g / y
+
+    def vjp_y(self, xp: Namespace, g: Array, out: Array, y: Array) -> Array:
+        return -g * out / y
+
+
+class Pow(Binary):
+    """Return x ** y. The derivative in y at x = 0 is 0 where y >= 0; 0 ** 0 is 1 with derivative 0 in x."""
+
+    kernel = "pow"
+    domains = (Interval(0.1, 5.0), Interval(-3.0, 3.0))
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        if isinstance(y, (int, float, complex)):
+            return xp.zeros_like(g) if y == 0 else g * (y * xp.pow(x, y - 1))
+        zero = xp.equal(y, 0)
+        return xp.where(zero, 0.0, g * (y * xp.pow(x, xp.where(zero, 1.0, y - 1))))
+
+    def vjp_y(self, xp: Namespace, g: Array, out: Array, x: Array, y: Array) -> Array:
+        if isinstance(x, (int, float, complex)):
+            return xp.zeros_like(g) if x == 0 else g * out * cmath_log(x)
+        flat = xp.logical_and(xp.equal(x, 0), xp.greater_equal(y, 0))
+        return xp.where(flat, 0.0, g * out * xp.log(xp.where(flat, 1.0, x)))
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Small integer and half-integer exponents, or a tensor."""
+        if draw.boolean():
+            return Call((x, draw.operand(x.shape, self.domains[1], broadcast=True)))
+        return Call((x, draw.choice((2, 3, 0.5, -1, 1, 0, 2.5, -2))))
+
+
+def cmath_log(x: Any) -> Any:
+    """The logarithm of a Python number: NaN below 0 for a real one, -inf at 0."""
+    import cmath
+
+    if isinstance(x, complex):
+        return cmath.log(x)
+    return math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan)
+
+
+class _Extremum(Binary):
+    """Ties share the gradient evenly."""
+
+    floating = False
+    scalars = False
+    domains = (MODERATE, MODERATE)
+    kinks = (Kink("tie", "split"),)
+    wins = ""
+
+    def _share(self, xp: Namespace, g: Array, mine: Array, other: Array) -> Array:
+        tie = xp.equal(mine, other)
+        return xp.where(getattr(xp, self.wins)(mine, other), g, xp.where(tie, g / 2, xp.zeros_like(g)))
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return self._share(xp, g, x, y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return self._share(xp, g, y, x)
+
+
+class Maximum(_Extremum):
+    """Return the larger of x and y. Gradient at ties: half each."""
+
+    kernel = "maximum"
+    wins = "greater"
+    inplace = False
+
+
+class Minimum(_Extremum):
+    """Return the smaller of x and y. Gradient at ties: half each."""
+
+    kernel = "minimum"
+    wins = "less"
+    inplace = False
+
+
+class Atan2(Binary):
+    """Return the angle of the point (y, x), in radians: atan2(x, y) as PyTorch orders them."""
+
+    kernel = "atan2"
+    floating = True
+    scalars = False
+    domains = (Interval(0.2, 20.0), Interval(-20.0, 20.0))
+    aliases = ("arctan2",)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * y / (x * x + y * y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return -g * x / (x * x + y * y)
+
+
+class Hypot(Binary):
+    """Return sqrt(x**2 + y**2) without overflow; the derivative at the origin is not finite."""
+
+    kernel = "hypot"
+    floating = True
+    scalars = False
+    domains = (NONZERO, MODERATE)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, out: Array) -> Array:
+        return g * (x / out)
+
+    def vjp_y(self, xp: Namespace, g: Array, y: Array, out: Array) -> Array:
+        return g * (y / out)
+
+
+class Logaddexp(Binary):
+    """Return log(e**x + e**y) without overflow."""
+
+    kernel = "logaddexp"
+    floating = True
+    scalars = False
+    inplace = False
+    domains = (MODERATE, MODERATE)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * xp.expit(x - y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * xp.expit(y - x)
+
+
+OPS: tuple[Op, ...] = (
+    Neg(), Abs(), Sign(), Exp(), Expm1(), Log(), Log1p(), Log2(), Log10(), Sqrt(), Rsqrt(), Square(), Reciprocal(),
+    Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Sinh(), Cosh(), Tanh(), Asinh(), Acosh(), Atanh(),
+    Erf(), Erfc(), Lgamma(), Digamma(), Trigamma(), Floor(), Ceil(), Round(), Trunc(),
+    Add(), Sub(), Mul(), Div(), Pow(), Maximum(), Minimum(), Atan2(), Hypot(), Logaddexp(),
+)  # fmt: skip

@@ -27,7 +27,7 @@ REFENGINE = (
     ),
     ("refengine.op",),
     ("refengine.ops",),
-    ("refengine.derive", "refengine.catalogue"),
+    ("refengine.catalogue", "refengine.namespace", "refengine.derive"),
     (
         "refengine.autograd",
         "refengine.func",
@@ -45,7 +45,7 @@ GRADCHECK = (
     ("gradcheck.events", "gradcheck.failures", "gradcheck.program"),
     ("gradcheck.numeric",),
     ("gradcheck.engines",),
-    ("gradcheck.grammar",),
+    ("gradcheck.material", "gradcheck.grammar"),
     ("gradcheck.checks",),
     ("gradcheck.diagnose", "gradcheck.blame"),
     ("gradcheck.strategies",),

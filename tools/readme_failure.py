@@ -1,0 +1,62 @@
+"""Write into the README how the failure of its own example prints. `--check` only says whether it is fresh."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PLACE = re.compile(r"(<!-- failure: begin[^\n]*-->\n)```text\n.*?```\n(<!-- failure: end -->)", re.DOTALL)
+EXAMPLE = re.compile(r"^```python\n(# (test_\w+\.py)\n.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def printed(name: str, text: str) -> str:
+    """What pytest prints below its header for a test file, without times and with no path but the file's own."""
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    variables |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "CI": "true", "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / name).write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", name]
+        done = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, check=False)
+        output = done.stdout.replace(f"{os.path.realpath(folder)}/", "").replace(f"{folder}/", "")
+    if done.returncode != 1:
+        raise SystemExit(
+            f"{name}: expected its test to fail, got exit status {done.returncode}\n{done.stdout}{done.stderr}"
+        )
+    lines = output[output.index("= FAILURES") :].splitlines()[1:]
+    lines[-1] = re.sub(r" in [\d.]+s.*", "", lines[-1].strip("= "))  # its time, and the rule whose length depends on it
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def fresh(readme: str) -> str:
+    """The README's text with the failure as it prints now."""
+    example = EXAMPLE.search(readme)
+    if example is None or PLACE.search(readme) is None:
+        raise SystemExit(
+            "README.md: expected a python block that starts with '# test_<name>.py', and the failure's two marks"
+        )
+    block = printed(example[2], example[1])
+    return PLACE.sub(lambda place: f"{place[1]}```text\n{block}\n```\n{place[2]}", readme)
+
+
+def main() -> None:
+    """Write the README, or say that it is stale."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the README is stale")
+    options = parser.parse_args()
+    before = README.read_text(encoding="utf-8")
+    after = fresh(before)
+    if options.check and after != before:
+        raise SystemExit("README.md: the failure is stale; run `python tools/readme_failure.py`")
+    if not options.check:
+        README.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from gradcheck.checks.claim import Claims
+from gradcheck.checks.claim import Claim, Claims
+from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
+from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
+from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
+from gradcheck.checks.inplace import NO_INPUT_IS_MODIFIED
+from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
+from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
+from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
+from gradcheck.engines.base import Capability
+
+DEFAULT = (
+    Claim(*VJP, vjp_matches_numeric),
+    JVP_AGREES_WITH_VJP,
+    Claim(*LINEAR, backward_is_linear_in_cotangent),
+    Claim(*SECOND, second_order_matches_numeric, needs=frozenset({Capability.HIGHER_ORDER})),
+    NO_INPUT_IS_MODIFIED,
+    LAYOUT_DOES_NOT_MATTER,
+    EVAL_IS_DETERMINISTIC,
+    EVAL_LEAVES_BUFFERS_ALONE,
+    GRADIENTS_ARE_RIGHT_IN_BOTH_MODES,
+    GRADIENTS_ACCUMULATE,
+    GRAPHS_DO_NOT_INTERFERE,
+)
 
 
 def default_claims() -> Claims:
     """A new registry with every claim that comes with the package."""
-    return Claims()
+    claims = Claims()
+    for claim in DEFAULT:
+        claims.register(claim)
+    return claims

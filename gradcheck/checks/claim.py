@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gradcheck.engines.base import Capability, Engine
-from gradcheck.failures import UsageError
+from gradcheck.failures import Finding, UsageError
 from gradcheck.program import Array, Program
-from gradcheck.verdict import Outcome
+from gradcheck.verdict import Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +61,7 @@ class Subject:
 
 
 Check = Callable[[Subject], Outcome]
+"""From a subject to an outcome. Raises `Unsupported` where the function refuses what the claim needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,62 @@ class Claim:
     needs: frozenset[Capability] = frozenset()
 
 
+def disagreement(
+    claim: Claim,
+    subject: Subject,
+    *,
+    position: int | None = None,
+    entry: tuple[int, ...] | None = None,
+    analytic: complex | float | None = None,
+    numeric: complex | float | None = None,
+    error: float | None = None,
+    detail: str = "",
+    inputs: Sequence[Array] | None = None,
+) -> Outcome:
+    """The outcome of a claim that does not hold.
+
+    Parameters
+    ----------
+    claim : Claim
+    subject : Subject
+    position : int or None
+        The input that the wrong gradient belongs to.
+    entry, analytic, numeric, error, detail
+        As in `Finding`.
+    inputs : sequence of arrays or None
+        What the function was called with, where that is not `subject.inputs`.
+    """
+    held = subject.inputs if inputs is None else inputs
+    finding = Finding(
+        claim=claim.name,
+        code=claim.code,
+        sentence=claim.sentence,
+        engine=f"{subject.engine.name}-{subject.engine.device}",
+        call=subject.label,
+        where=subject.where,
+        argument=None if position is None else describe(position, held[position]),
+        entry=entry,
+        values="; ".join(f"x{k} = {shortened(values)}" for k, values in enumerate(held)),
+        analytic=analytic,
+        numeric=numeric,
+        error=error,
+        detail=detail,
+    )
+    return Outcome(Verdict.DISAGREE, finding=finding)
+
+
+def describe(position: int, values: Array) -> str:
+    """``x0, shape (2, 3), float64, strides (3, 1)`` with strides in elements."""
+    strides = tuple(stride // values.itemsize for stride in values.strides)
+    return f"x{position}, shape {values.shape}, {values.dtype}, strides {strides}"
+
+
+def shortened(values: Array) -> str:
+    """An array on one line, its middle left out where it is long."""
+    text = np.array2string(values, separator=", ", threshold=12, edgeitems=2, precision=17, floatmode="unique")
+    return " ".join(text.split())
+
+
 @dataclass(slots=True)
 class Claims:
     """The claims known to a run, by name, in the order of their codes."""
@@ -105,7 +163,9 @@ class Claims:
         for claim in self._by_name.values():
             if name in (claim.name, claim.code):
                 return claim
-        raise UsageError(f"claim: unknown {name!r}; known are {', '.join(self._by_name)}")
+        near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._by_name)}"
+        raise UsageError(f"claim: unknown {name!r}; {hint}")
 
     def all(self, kinds: Sequence[str] = ("function", "program", "module")) -> tuple[Claim, ...]:
         """The claims of these kinds, ordered by code."""

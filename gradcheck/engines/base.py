@@ -129,8 +129,11 @@ class Engine(Protocol):
         """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
         ...
 
-    def call_module(self, module: Any, state: Mapping[str, Any], args: Sequence[Any]) -> Any:
-        """Call `module` with the parameters and buffers named in `state` in place of its own, which stay untouched."""
+    def replaced(self, module: Any) -> AbstractContextManager[Callable[[Mapping[str, Any]], None]]:
+        """Gives a function that puts tensors in the place of the named parameters and buffers, wherever they are held.
+
+        What was put there last stays, for a backward that runs the module again; the module's own come back at the end.
+        """
         ...
 
     def parameters(self, module: Any) -> dict[str, Any]: ...

@@ -48,6 +48,10 @@ class Engines:
             raise UsageError(f"engine: {name!r} is registered already")
         self._by_name[name] = Registration(name, library, factory, install or f"pip install {library}")
 
+    def unregister(self, name: str) -> None:
+        """Forget an engine that the run added."""
+        del self._by_name[name]
+
     def names(self) -> tuple[str, ...]:
         """The registered names, in order of registration."""
         return tuple(self._by_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -43,21 +43,30 @@ class TorchEngine(TorchLike):
         _load_forward_mode()
         return super().jvp(function, primals, tangents)
 
+    def seed(self, value: int) -> None:
+        """Seed the default generator of the engine's device, and that one alone."""
+        self._generator().manual_seed(value)
+
     @contextmanager
     def sandbox(self, seed: int) -> Iterator[None]:
-        """Gradients on (inference mode off) and the generators seeded inside; everything as before afterwards."""
-        devices = [] if self.device == "cpu" else [self.device]
-        with (
-            self.library.random.fork_rng(devices=devices),
-            self.library.inference_mode(False),
-            self.library.enable_grad(),
-        ):
-            self.seed(seed)
-            yield
+        """Gradients on (inference mode off) and the generator seeded inside; everything as before afterwards."""
+        generators = {id(g): g for g in (self.library.default_generator, self._generator())}.values()
+        before = [(generator, generator.get_state()) for generator in generators]
+        try:
+            with self.library.inference_mode(False), self.library.enable_grad():
+                for generator in generators:
+                    generator.manual_seed(seed)
+                yield
+        finally:
+            for generator, state in before:
+                generator.set_state(state)
 
-    def call_module(self, module: Any, state: Mapping[str, Any], args: Sequence[Any]) -> Any:
-        """Call `module` with the parameters and buffers named in `state` in place of its own (tied ones included)."""
-        return self.library.func.functional_call(module, dict(state), tuple(args))
+    def _generator(self) -> Any:
+        device = self.library.device(self.device)
+        if device.type == "cpu":
+            return self.library.default_generator
+        self.library.cuda.init()
+        return self.library.cuda.default_generators[device.index or 0]
 
 
 @cache

@@ -249,20 +249,29 @@ class TorchLike:
         """The buffers by dotted name."""
         return dict(module.named_buffers())
 
-    def call_module(self, module: Any, state: Mapping[str, Any], args: Sequence[Any]) -> Any:
-        """Call `module` with the parameters and buffers named in `state` in place of its own, which stay untouched."""
-        parts = dict(module.named_modules())
-        replaced: list[tuple[dict[str, Any], str, Any]] = []
+    @contextmanager
+    def replaced(self, module: Any) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Gives a function that puts tensors in the place of the named parameters and buffers, wherever they are held.
+
+        What was put there last stays, for a backward that runs the module again; the module's own come back at the end.
+        """
+        holders = [held for part in module.modules() for held in (part._parameters, part._buffers)]
+        before = [dict(held) for held in holders]
+        names = {id(own): name for name, own in (self.parameters(module) | self.buffers(module)).items()}
+        # By identity: a tied parameter has one name and several places.
+        places = [(held, leaf, names[id(own)]) for held in holders for leaf, own in held.items() if id(own) in names]
+
+        def put(state: Mapping[str, Any]) -> None:
+            for held, leaf, name in places:
+                if name in state:
+                    held[leaf] = state[name]
+
         try:
-            for path, value in state.items():
-                prefix, _, leaf = path.rpartition(".")
-                held = parts[prefix]._parameters if leaf in parts[prefix]._parameters else parts[prefix]._buffers
-                replaced.append((held, leaf, held[leaf]))
-                held[leaf] = value
-            return module(*args)
+            yield put
         finally:
-            for held, leaf, value in replaced:
-                held[leaf] = value
+            for held, own in zip(holders, before, strict=True):
+                held.clear()
+                held.update(own)
 
 
 @cache

@@ -185,9 +185,30 @@ def test_modules_are_made_in_float64(adapter):
     assert module.weight.dtype == torch.float64
 
 
-def test_call_module_leaves_the_modules_own_state_alone(adapter):
+def test_replaced_state_leaves_the_modules_own_alone(adapter):
     module = adapter.module("BatchNorm1d", 2)
     state = {name: buffer.clone() for name, buffer in adapter.buffers(module).items()}
-    adapter.call_module(module, state, [torch.randn(4, 2, dtype=torch.float64)])
+    with adapter.replaced(module) as put:
+        put(state)
+        module(torch.randn(4, 2, dtype=torch.float64))
     assert state["num_batches_tracked"] == 1
     assert module.num_batches_tracked == 0
+
+
+def test_replaced_parameters_reach_every_place_of_a_tied_one(adapter):
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    own = module[1].weight = module[0].weight
+    other = torch.zeros(2, 2, requires_grad=True)
+    with adapter.replaced(module) as put:
+        put({"0.weight": other})
+        assert module[0].weight is other
+        assert module[1].weight is other
+    assert module[1].weight is own
+
+
+def test_replaced_buffers_that_the_module_rebinds_come_back(adapter):
+    module = adapter.module("BatchNorm1d", 2)
+    own = module.running_mean
+    with adapter.replaced(module):
+        module.running_mean = torch.ones(2)
+    assert module.running_mean is own

@@ -1,0 +1,124 @@
+"""GC102: forward mode and reverse mode are transposes of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradcheck.checks.claim import Claim, Subject, disagreement
+from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, run, values
+from gradcheck.checks.roundoff import Yardstick
+from gradcheck.engines.base import Capability
+from gradcheck.program import Array
+from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
+
+_DIRECTIONS = 2
+_COTANGENTS = 2
+
+
+def jvp_agrees_with_vjp(subject: Subject) -> Outcome:
+    """<u, J v> = <J^T u, v> for several directions v and cotangents u of both signs, up to round-off.
+
+    It can only disagree where both modes come from one declaration: there, agreement shows that the declaration is
+    used consistently, not that it is right. The bound is of round-off alone, so a disagreement is always a fault.
+    """
+    inputs = tuple(contiguous(x) for x in subject.inputs)
+    generator = subject.generator("forward mode")
+    plain = values(subject, inputs)
+    differentiated = [inputs[k] for k in positions(subject)]
+    if not any(y.size for y in plain) or not any(x.size for x in differentiated):
+        return VACUOUS
+    directions = [draw_like(differentiated, generator) for _ in range(_DIRECTIONS)]
+    cotangents = [draw_like(plain, generator) for _ in range(_COTANGENTS)]
+    tangents = [pushed(subject, inputs, v) for v in directions]
+    gradients = [pulled(subject, inputs, u)[len(plain) :] for u in cotangents]
+    if not all(np.isfinite(a).all() for group in (*tangents, *gradients) for a in group):
+        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+    for v, jv in zip(directions, tangents, strict=True):
+        for u, jtu in zip(cotangents, gradients, strict=True):
+            forward, reverse = inner(u, jv), inner(jtu, v)
+            if abs(forward - reverse) <= _rounding(u, jv) + _rounding(jtu, v):
+                continue
+            blur = _blur(subject, inputs, u, v, generator)
+            if abs(forward - reverse) > blur:
+                return _found(subject, forward, reverse, blur, inputs)
+    is_zero = not any(a.any() for group in (*tangents, *gradients) for a in group)
+    return VACUOUS if is_zero else AGREED
+
+
+def pushed(subject: Subject, inputs: Sequence[Array], directions: Sequence[Array]) -> tuple[Array, ...]:
+    """Forward mode: the outputs' tangents along `directions`, one for each differentiated input (unconnected: 0)."""
+    engine = subject.engine
+    where = positions(subject)
+
+    def function(*moving: object) -> tuple[object, ...]:
+        tensors: list[object] = [None if k in where else engine.tensor(x) for k, x in enumerate(inputs)]
+        for k, x in zip(where, moving, strict=True):
+            tensors[k] = x
+        return run(subject, tensors)
+
+    primals = [engine.tensor(inputs[k]) for k in where]
+    outputs, tangents = engine.jvp(function, primals, [engine.tensor(v) for v in directions])
+    return tuple(
+        np.zeros_like(engine.array(y)) if t is None else engine.array(t) for y, t in zip(outputs, tangents, strict=True)
+    )
+
+
+def inner(left: Sequence[Array], right: Sequence[Array]) -> float:
+    """The real inner product of two lists of arrays."""
+    return float(sum(np.vdot(a, b).real for a, b in zip(left, right, strict=True)))
+
+
+def _rounding(left: Sequence[Array], right: Sequence[Array]) -> float:
+    """Round-off of `inner`, n * eps * sum|terms|, with the factors themselves good to two ulps."""
+    count = sum(a.size for a in left) + 4
+    terms = sum(float((np.abs(a) * np.abs(b)).sum()) for a, b in zip(left, right, strict=True))
+    return count * _eps(left, right) * terms
+
+
+def _eps(*groups: Sequence[Array]) -> float:
+    return max(float(np.finfo(a.dtype).eps) for group in groups for a in group)
+
+
+def _blur(
+    subject: Subject,
+    inputs: tuple[Array, ...],
+    u: tuple[Array, ...],
+    v: tuple[Array, ...],
+    generator: np.random.Generator,
+) -> float:
+    """What round-off can move either side by, where the terms inside the function are larger than its results."""
+    ends = len(inputs), len(inputs) + len(u)
+
+    def both(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, us, vs = arrays[: ends[0]], arrays[ends[0] : ends[1]], arrays[ends[1] :]
+        jv, jtu = pushed(subject, x, vs), pulled(subject, x, us)[len(us) :]
+        sides = inner(us, jv), inner(jtu, vs)
+        terms = _rounding(us, jv) + _rounding(jtu, vs)
+        return np.array(sides[0]), np.array(sides[1]), np.array(terms)
+
+    yardstick = Yardstick(both, (*inputs, *u, *v), generator)
+    forward, reverse, _ = yardstick.bounds()
+    return float(forward + reverse + yardstick.expected[2])
+
+
+def _found(subject: Subject, forward: float, reverse: float, blur: float, inputs: tuple[Array, ...]) -> Outcome:
+    return disagreement(
+        JVP_AGREES_WITH_VJP,
+        subject,
+        analytic=reverse,
+        numeric=forward,
+        error=blur,
+        detail="the first value is <J^T u, v> by reverse mode, the second <u, J v> by forward mode",
+        inputs=inputs,
+    )
+
+
+JVP_AGREES_WITH_VJP = Claim(
+    "jvp_agrees_with_vjp",
+    "GC102",
+    "Forward mode and reverse mode are transposes: <u, J v> = <J^T u, v>.",
+    jvp_agrees_with_vjp,
+    needs=frozenset({Capability.FORWARD_MODE}),
+)

@@ -1,0 +1,143 @@
+"""How far two results of the same mathematics may differ by round-off alone, measured on the function itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradcheck.program import Array
+
+Computation = Callable[[tuple[Array, ...]], tuple[Array, ...]]
+
+# Three moves of sqrt(n) ulps (n: the entries of the largest array, at least 16), the largest effect times this. The
+# difference between the pairwise sum and a running one (forwards, backwards, shuffled) of 2 to 1,000 terms (mixed
+# signs, one sign, magnitudes over e^±16, cancelling to 1e-9) took at most 0.55 of that bound in 40,000 sums.
+_PROBES = 3
+_SAFETY = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Where a result left the bound: which array, which entry, both values and the bound."""
+
+    array: int
+    entry: tuple[int, ...]
+    actual: complex | float
+    expected: complex | float
+    bound: float
+
+
+class NotFinite(ArithmeticError):
+    """The expected result has NaN or infinity, so nothing can be compared with it."""
+
+
+@dataclass(slots=True)
+class Yardstick:
+    """The expected result of `compute` at `arrays`, and how much round-off can move it.
+
+    The bound for an entry is sqrt(n) ulps of its array's largest magnitude. Where that is exceeded, the computation is
+    repeated with every input value moved by as many ulps, up or down at random; equal magnitudes move together, so
+    that zeros, ties and kinks stay where they are. The result moves by about n * eps * sum|terms|, over its own terms.
+
+    Attributes
+    ----------
+    compute : callable
+        From arrays to arrays.
+    arrays : tuple of arrays
+        Where it is computed: inputs, cotangents, directions.
+    generator : numpy Generator
+    """
+
+    compute: Computation
+    arrays: tuple[Array, ...]
+    generator: np.random.Generator
+    expected: tuple[Array, ...] = field(init=False)
+    _noise: tuple[Array, ...] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.expected = self.compute(self.arrays)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every expected entry is finite: only then can `mismatch` judge."""
+        return all(bool(np.isfinite(array).all()) for array in self.expected)
+
+    def mismatch(self, actual: Sequence[Array], *, times: float = 1.0) -> Mismatch | None:
+        """The worst entry of `actual` beyond the bound around `times` the expected result; None where there is none.
+
+        Raises
+        ------
+        NotFinite
+            If the expected result is not finite. A NaN in `actual` alone is a mismatch.
+        """
+        if not self.is_finite:
+            raise NotFinite
+        expected = [times * array for array in self.expected]
+        if _worst(actual, expected, [abs(times) * bound for bound in self._tight()]) is None:
+            return None
+        return _worst(actual, expected, [abs(times) * bound for bound in self.bounds()])
+
+    def blur(self) -> float:
+        """The largest bound relative to its array's scale: an error below it would not be seen."""
+        pairs = zip(self.bounds(), self.expected, strict=True)
+        return max((float(b.max() / (np.abs(e).max() or 1.0)) for b, e in pairs if e.size), default=0.0)
+
+    def _growth(self) -> float:
+        return math.sqrt(max([16, *(array.size for array in self.arrays)]))
+
+    def _tight(self) -> list[Array]:
+        growth = self._growth()
+        return [np.full(e.shape, growth * _eps(e) * (np.abs(e).max() if e.size else 0.0)) for e in self.expected]
+
+    def bounds(self) -> list[Array]:
+        """For each entry of the expected result, what round-off alone may change it by."""
+        if self._noise is None:
+            moved = [self.compute(moved_by_ulps(self.arrays, self.generator, self._growth())) for _ in range(_PROBES)]
+            self._noise = tuple(
+                np.max([np.abs(probe[k] - e) for probe in moved], axis=0) for k, e in enumerate(self.expected)
+            )
+        # A probe that left the domain says nothing; its NaN must not become a bound.
+        return [t + _SAFETY * np.nan_to_num(n, posinf=0.0) for t, n in zip(self._tight(), self._noise, strict=True)]
+
+
+def moved_by_ulps(arrays: Sequence[Array], generator: np.random.Generator, ulps: float) -> tuple[Array, ...]:
+    """Each floating value moved by `ulps` ulps up or down; equal magnitudes, in all arrays, move together."""
+    magnitudes = [np.abs(a).ravel() for a in arrays if a.dtype.kind in "fc"]
+    if not magnitudes:
+        return tuple(arrays)
+    known = np.unique(np.concatenate(magnitudes).astype(np.float64))
+    signs = generator.choice([-1.0, 1.0], known.shape)
+
+    def moved(array: Array) -> Array:
+        if array.dtype.kind not in "fc" or not array.size:
+            return array
+        sign = signs[np.searchsorted(known, np.abs(array).astype(np.float64))]
+        return (array * (1.0 + ulps * _eps(array) * sign)).astype(array.dtype)
+
+    return tuple(moved(array) for array in arrays)
+
+
+def _worst(actual: Sequence[Array], expected: Sequence[Array], bounds: Sequence[Array]) -> Mismatch | None:
+    found: tuple[float, Mismatch] | None = None
+    for k, (a, e, bound) in enumerate(zip(actual, expected, bounds, strict=True)):
+        if a.shape != e.shape:
+            return Mismatch(k, (), float("nan"), float("nan"), 0.0)
+        with np.errstate(invalid="ignore"):
+            off = np.abs(a - e)
+        beyond = ~(off <= bound)  # so that NaN is beyond
+        if not beyond.any():
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):
+            excess = np.where(beyond, np.where(np.isfinite(off), off / np.maximum(bound, 1e-300), np.inf), -1.0)
+        entry = np.unravel_index(int(excess.argmax()), excess.shape)
+        if found is None or excess[entry] > found[0]:
+            at = tuple(int(i) for i in entry)
+            found = float(excess[entry]), Mismatch(k, at, a[entry].item(), e[entry].item(), float(bound[entry]))
+    return None if found is None else found[1]
+
+
+def _eps(array: Array) -> float:
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind in "fc" else 0.0

@@ -1,0 +1,181 @@
+"""First-order claims: gradients are the numerical ones, and a backward pass is linear in its cotangent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gradcheck.checks.claim import Subject
+from gradcheck.checks.evaluation import Evaluation, extent, flat
+from gradcheck.checks.oracle import Judgement, Oracle, Wrong
+from gradcheck.failures import Finding, Unsupported
+from gradcheck.numeric import directions
+from gradcheck.numeric.differences import EPSILON, NOT_FINITE, Floats
+from gradcheck.program import Array
+from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
+
+VJP = ("vjp_matches_numeric", "GC101", "The gradient is the numerical derivative, projected on random directions.")
+LINEAR = ("backward_is_linear_in_cotangent", "GC103", "The backward pass is linear in the cotangent.")
+
+# a * u + b * w for these: both signs, zero, and magnitudes that meet any threshold on the way.
+COMBINATIONS = ((-1.0, 0.0), (0.0, 0.0), (2.5, -1.5), (1e6, 3.0), (1e-6, -1e-6))
+# Round-offs of two backward passes that count as possible, in units of the gradient's largest entry.
+LINEAR_ROUNDOFFS = 256.0
+# How far the measured round-off of the backward pass itself may be exceeded.
+LINEAR_NOISES = 32.0
+
+
+def vjp_matches_numeric(subject: Subject) -> Outcome:
+    """Compare vector-Jacobian products with numerical derivatives along random directions.
+
+    The shape and dtype of each gradient are checked too. None counts as zero and is compared as such. Inputs whose
+    entries share memory are moved twice: once in their own layout, shared entries together, and once laid out
+    densely, each entry on its own.
+    """
+    evaluation = Evaluation(subject)
+    random = subject.generator(VJP[0])
+    if not evaluation.moved or not evaluation.size:
+        return VACUOUS
+    try:
+        found = evaluation.pullback(directions.cotangent(random, evaluation.size))
+    except Unsupported:
+        raise
+    except Exception as error:
+        return _raised(subject, error)
+    misfit = _misfit(evaluation, found)
+    if misfit is not None:
+        return misfit
+    program = subject.program
+    single = program is not None and len(program.steps) == 1
+    oracle = Oracle(evaluation, random, subject.rtol, single=single, strict_precision=program is None)
+    return conclude(subject, VJP, oracle.examine())
+
+
+def backward_is_linear_in_cotangent(subject: Subject) -> Outcome:
+    """Compare the gradient for a*u + b*w with a times that for u plus b times that for w, entry by entry."""
+    evaluation = Evaluation(subject)
+    if not evaluation.moved or not evaluation.size:
+        return VACUOUS
+    random = subject.generator(LINEAR[0])
+    u = directions.cotangent(random, evaluation.size)
+    w = directions.opposite(random, u) * np.where(random.random(u.size) < 0.5, 1.0, -0.5)
+    of_u, of_w = _gradients(evaluation, u), _gradients(evaluation, w)
+    known = {k: np.isfinite(of_u[k]) & np.isfinite(of_w[k]) for k in evaluation.moved}
+    if not any(mask.any() for mask in known.values()):
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
+    # What a gradient's round-off is at least: an output's own, over the change of the input that it answers to.
+    unit = float(np.max(np.abs(np.where(np.isfinite(flat(evaluation.outputs)), flat(evaluation.outputs), 0.0))))
+    noise: dict[int, float] | None = None
+    for a, b in COMBINATIONS:
+        found = _gradients(evaluation, a * u + b * w)
+        for k in evaluation.moved:
+            with np.errstate(all="ignore"):
+                expected = a * of_u[k] + b * of_w[k]
+                size = float(np.max(np.where(known[k], np.abs(a * of_u[k]) + np.abs(b * of_w[k]), 0.0)))
+                gap = np.where(known[k], np.abs(found[k] - expected), 0.0)
+            gap = np.where(np.isnan(gap), np.inf, gap)
+            if (gap <= LINEAR_ROUNDOFFS * EPSILON * size).all():
+                continue
+            noise = noise or _backward_noise(evaluation, u, of_u)
+            own = 2.0 * unit / extent(evaluation.point(k))
+            allowed = LINEAR_ROUNDOFFS * EPSILON * (size + (abs(a) + abs(b)) * own)
+            allowed += LINEAR_NOISES * (abs(a) + abs(b)) * noise[k]
+            if (gap > allowed).any():
+                return _not_linear(subject, k, gap, found[k], expected, allowed, (a, b))
+    if not any(of_u[k].any() or of_w[k].any() for k in evaluation.moved):
+        return VACUOUS
+    return AGREED
+
+
+def _gradients(evaluation: Evaluation, cotangent: Floats) -> dict[int, Floats]:
+    """J^T u in float64, None as zeros."""
+    return {
+        k: np.zeros(evaluation.point(k).shape) if g is None else np.asarray(g, dtype=np.float64)
+        for k, g in evaluation.pullback(cotangent).items()
+    }
+
+
+def _backward_noise(evaluation: Evaluation, u: Floats, of_u: Mapping[int, Floats]) -> dict[int, float]:
+    """Round-off of the backward pass, measured: how far slightly stretched cotangents miss the stretched gradient."""
+    noise = dict.fromkeys(evaluation.moved, 0.0)
+    # Thirds fill the last bits, which powers of two leave alone. A threshold or a sign is far from u and not seen.
+    for stretch in (1.0 + 1e-9 / 3.0, 1.0 - 2e-9 / 3.0, 1.0 + 5e-9 / 7.0):
+        for k, g in _gradients(evaluation, stretch * u).items():
+            with np.errstate(all="ignore"):
+                gap = np.abs(g - stretch * of_u[k])
+            noise[k] = max(noise[k], float(np.max(np.where(np.isfinite(gap), gap, 0.0), initial=0.0)))
+    return noise
+
+
+def conclude(subject: Subject, claim: tuple[str, str, str], judgement: Judgement) -> Outcome:
+    """The outcome of a judgement, with a finding where it disagrees."""
+    if judgement.wrong is None:
+        return Outcome(judgement.verdict, judgement.reason, vacuous=judgement.vacuous, resolution=judgement.resolution)
+    return Outcome(Verdict.DISAGREE, finding=finding(subject, claim, judgement.wrong))
+
+
+def finding(subject: Subject, claim: tuple[str, str, str], wrong: Wrong) -> Finding:
+    """What a report prints about a wrong entry."""
+    point = subject.inputs[wrong.argument]
+    return Finding(
+        *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
+        argument=describe(wrong.argument, point), entry=wrong.entry, values=shortened(subject.inputs),
+        analytic=wrong.analytic, numeric=wrong.numeric, error=wrong.error, detail=wrong.detail,
+    )  # fmt: skip
+
+
+def describe(number: int, values: Array) -> str:
+    """``x0, shape (2, 3), float64, strides (3, 1)``; strides in elements."""
+    strides = tuple(s // values.itemsize for s in values.strides)
+    return f"x{number}, shape {values.shape}, {values.dtype}, strides {strides}"
+
+
+def shortened(inputs: tuple[Array, ...]) -> str:
+    """The inputs' values, the middle of large ones left out."""
+    return "; ".join(
+        f"x{i} = {np.array2string(x, precision=17, threshold=20, edgeitems=3, separator=', ')}"
+        for i, x in enumerate(inputs)
+    )
+
+
+def _misfit(evaluation: Evaluation, gradients: Mapping[int, Array | None]) -> Outcome | None:
+    """A gradient has the shape and the dtype of its input."""
+    for k, g in gradients.items():
+        point = evaluation.point(k)
+        if g is not None and (g.shape != point.shape or g.dtype != point.dtype):
+            detail = (
+                f"gradient of x{k}: expected shape {point.shape} and dtype {point.dtype}, "
+                f"got shape {g.shape} and dtype {g.dtype}"
+            )
+            return _plain_finding(evaluation.subject, VJP, k, detail)
+    return None
+
+
+def _raised(subject: Subject, error: Exception) -> Outcome:
+    """A backward pass that raises after a good forward has no gradient; a refused in-place program proves nothing."""
+    mutates = subject.program is not None and any(step.inplace for step in subject.program.steps)
+    if mutates and isinstance(error, subject.engine.refusals):
+        raise Unsupported(str(error)) from error
+    moved = next(k for k, d in enumerate(subject.differentiable) if d)
+    return _plain_finding(subject, VJP, moved, f"the backward pass raised {type(error).__name__}: {error}")
+
+
+def _plain_finding(subject: Subject, claim: tuple[str, str, str], argument: int, detail: str) -> Outcome:
+    made = Finding(
+        *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
+        argument=describe(argument, subject.inputs[argument]), values=shortened(subject.inputs), detail=detail,
+    )  # fmt: skip
+    return Outcome(Verdict.DISAGREE, finding=made)
+
+
+def _not_linear(
+    subject: Subject, k: int, gap: Floats, found: Floats, expected: Floats, allowed: float, factors: tuple[float, float]
+) -> Outcome:
+    """The entry where linearity fails most: `analytic` is the gradient for a*u + b*w, `numeric` the combination."""
+    i = int(gap.argmax())
+    a, b = factors
+    detail = f"gradient for {a:g}*u + {b:g}*w against {a:g} times that for u plus {b:g} times that for w"
+    entry = tuple(int(n) for n in np.unravel_index(i, found.shape))
+    wrong = Wrong(k, entry, float(found.reshape(-1)[i]), float(expected.reshape(-1)[i]), allowed, detail)
+    return Outcome(Verdict.DISAGREE, finding=finding(subject, LINEAR, wrong))

@@ -1,0 +1,91 @@
+"""Where to look: random directions and cotangents of both signs, and whole Jacobians for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gradcheck.numeric.differences import Curve, Floats, Ladder
+
+# Entries smaller than this part of the largest one move as if they had this size: small enough that a step seldom
+# carries an entry across zero, large enough that every entry shows in the projection.
+SMALLEST = 2.0**-4
+
+
+def signs(random: np.random.Generator, size: int) -> Floats:
+    """Ones of both signs in random order, as many of one as of the other (but for one)."""
+    made = np.ones(size)
+    made[: size // 2] = -1.0
+    if size % 2 and random.random() < 0.5:
+        made = -made
+    random.shuffle(made)
+    return made
+
+
+def magnitudes(random: np.random.Generator, size: int) -> Floats:
+    """Short decimals between a half and two, none of them zero."""
+    return random.integers(64, 256, size=size) / 128.0
+
+
+def direction(random: np.random.Generator, values: npt.NDArray[Any]) -> Floats:
+    """A direction that changes each entry of `values` by its own size, half of them downwards.
+
+    Parameters
+    ----------
+    values : array
+        The input. Entries below 1/16 of the largest are moved by that much, an all-zero input by about 1.
+
+    Returns
+    -------
+    array of float64 with the shape of `values`
+    """
+    size = np.abs(np.asarray(values, dtype=np.float64))
+    size = np.where(np.isfinite(size), size, 0.0)
+    largest = float(size.max(initial=0.0)) or 1.0
+    # An exact zero says nothing of its scale; the largest entry's is as good a guess as any.
+    size = np.where(size == 0.0, largest, np.maximum(size, SMALLEST * largest))
+    step = signs(random, size.size) * magnitudes(random, size.size)
+    return step.reshape(size.shape) * size
+
+
+def cotangent(random: np.random.Generator, size: int) -> Floats:
+    """A cotangent of `size` entries, half of them negative."""
+    return signs(random, size) * magnitudes(random, size)
+
+
+def opposite(random: np.random.Generator, first: Floats) -> Floats:
+    """A second cotangent whose every entry has the other sign, so that each output sees both."""
+    return np.asarray(-np.sign(first) * magnitudes(random, first.size))
+
+
+def numeric_jacobian(along: Callable[[Floats], Curve], steps: Floats, effort: int) -> tuple[Floats, Floats]:
+    """The Jacobian column by column, with its estimated errors.
+
+    Parameters
+    ----------
+    along : callable
+        Direction, shape (n,), to the function along it.
+    steps : array, shape (n,)
+        How far each entry moves at t = 1.
+    effort : int
+        The ladder's effort for each column.
+
+    Returns
+    -------
+    values, errors : arrays, shape (m, n)
+    """
+    columns = []
+    for entry in range(steps.size):
+        unit = np.zeros(steps.size)
+        unit[entry] = steps[entry]
+        found = Ladder(along(unit)).derivative(effort)
+        columns.append((found.value / steps[entry], found.error / abs(steps[entry])))
+    return np.array([value for value, _ in columns]).T, np.array([error for _, error in columns]).T
+
+
+def analytic_jacobian(pullback: Callable[[Floats], Floats], outputs: int) -> Floats:
+    """The Jacobian row by row: `pullback` of each unit cotangent. Shape (outputs, n)."""
+    return np.array([pullback(unit) for unit in np.eye(outputs)])

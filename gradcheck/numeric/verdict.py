@@ -1,0 +1,193 @@
+"""From an analytic projection and a numerical derivative to agree, disagree or inconclusive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradcheck.numeric.differences import EDGE, EPSILON, KINK, NOISE, NOT_FINITE, Derivative, Flags, Floats
+from gradcheck.verdict import Verdict
+
+# Round-offs of a backward pass that count as possible, in units of the sum of its terms' sizes. Ten-op programs of the
+# grammar stay under 8.
+ROUNDOFFS = 64.0
+# How far beyond the estimate a difference must be to be called one. Where it is small against the resolution asked for,
+# nobody asked and an estimate that is off by a little would be a false alarm.
+MARGIN = 2.0
+SMALL_MARGIN = 16.0
+# A numerical derivative whose error is under this part of the function's own size may pass for zero.
+ZERO = 1e-9
+TINY = float(np.finfo(np.float64).tiny)
+# Relative precision that one-sided derivatives must have for the interval between them to mean anything.
+SIDED_RTOL = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one projection <u, J v> compares.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    reason : str
+        Why it is inconclusive, else "".
+    analytic, numeric, error : float
+        The two projections and the estimated error of their difference.
+    scale : float
+        The size of the derivative that the resolution refers to.
+    zero : bool
+        Both are zero as far as can be seen.
+    """
+
+    verdict: Verdict
+    reason: str
+    analytic: float
+    numeric: float
+    error: float
+    scale: float
+    zero: bool = False
+
+    @property
+    def resolution(self) -> float:
+        """The relative size of an error that would still have been seen."""
+        return self.error / self.scale if self.scale > 0.0 and not self.zero else 0.0
+
+
+def compare(
+    gradients: Floats,
+    direction: Floats,
+    cotangent: Floats,
+    derivative: Derivative,
+    *,
+    natural: float,
+    rtol: float,
+    last: bool = False,
+    single: bool = False,
+) -> Comparison:
+    """Compare ``<J^T u, v>`` with ``<u, J v>``.
+
+    Parameters
+    ----------
+    gradients, direction : arrays, shape (n,)
+        J^T u and v, all moved entries one after the other.
+    cotangent : array, shape (m,)
+        u. Outputs where it is 0 are left out.
+    derivative : Derivative
+        J v, an entry an output.
+    natural : float
+        The size of u times the function: a derivative of less than its round-off is zero.
+    rtol : float
+        The resolution asked for.
+    last : bool
+        No better derivative will come: kinks are judged now.
+    single : bool
+        The function is one op, so that right conventions at a kink lie between its one-sided derivatives.
+
+    Notes
+    -----
+    *agree*: difference <= estimate <= rtol * scale. *disagree*: difference > estimate with a margin, left and right
+    agree, and so do the derivatives from two disjoint ranges of steps. Everything else is inconclusive. The estimate
+    counts truncation, measured noise over the step, and the round-off of the analytic side: of its sum, and of its
+    point (an argument rounded by one part in 2**52 moves a derivative by the curvature).
+    """
+    terms = gradients[direction != 0.0] * direction[direction != 0.0]
+    analytic = float(np.add.reduce(terms))
+    active = cotangent != 0.0
+    parts = cotangent[active] * derivative.value[active]
+    size = np.abs(cotangent[active])
+    numeric = float(np.add.reduce(parts))
+    error = float(size @ derivative.error[active]) if active.any() else 0.0
+    spread = float(size @ derivative.curvature[active]) if active.any() else 0.0
+    error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread)
+    scale = max(_norm(parts), abs(numeric))
+    if np.isfinite(analytic):
+        scale = max(scale, _norm(terms), abs(analytic))
+    made = _Judge(analytic, numeric, error, scale, natural, rtol, active, derivative)
+    if not np.isfinite(analytic):
+        return made.not_finite(last and single)
+    if derivative.smooth[active].all() and np.isfinite(error):
+        return made.smooth(cotangent)
+    if last and np.isfinite(derivative.left_error[active] + derivative.right_error[active]).all():
+        return made.kinked(cotangent, single)
+    return made.edge(cotangent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The numbers of one comparison, and the verdicts they allow."""
+
+    analytic: float
+    numeric: float
+    error: float
+    scale: float
+    natural: float
+    rtol: float
+    active: Flags
+    derivative: Derivative
+
+    def not_finite(self, at_kink: bool) -> Comparison:
+        """A gradient that is infinite or NaN, where the derivative is known to be finite, is wrong."""
+        sided = self.derivative.left_error + self.derivative.right_error
+        known = at_kink and np.isfinite(sided[self.active]).all()
+        known = (known or self.derivative.smooth[self.active].all()) and np.isfinite(self.numeric)
+        if known and self.derivative.finite[self.active].all() and not self.derivative.unresolved[self.active].any():
+            return self._end(Verdict.DISAGREE)
+        return self._end(Verdict.INCONCLUSIVE, NOT_FINITE)
+
+    def smooth(self, cotangent: Floats) -> Comparison:
+        """Where left and right derivatives agree."""
+        difference = abs(self.analytic - self.numeric)
+        margin = MARGIN if difference > self.rtol * self.scale else SMALL_MARGIN
+        if difference > margin * self.error:
+            return self._end(Verdict.DISAGREE) if self._confirmed(cotangent, margin) else self._inconclusive()
+        if self.error <= self.rtol * self.scale:
+            return self._end(Verdict.AGREE)
+        nothing = abs(self.analytic) <= ROUNDOFFS * EPSILON * self.natural
+        if nothing and abs(self.numeric) <= self.error <= max(ZERO * self.natural, TINY):
+            return self._end(Verdict.AGREE, zero=True)
+        return self._inconclusive()
+
+    def kinked(self, cotangent: Floats, single: bool) -> Comparison:
+        """Between the one-sided derivatives of each output everything is a generalized gradient."""
+        u, found = cotangent[self.active], self.derivative
+        left, right = u * found.left[self.active], u * found.right[self.active]
+        bent = ~found.smooth[self.active]
+        middle = u * found.value[self.active]
+        low = float(np.add.reduce(np.where(bent, np.minimum(left, right), middle)))
+        high = float(np.add.reduce(np.where(bent, np.maximum(left, right), middle)))
+        sided = np.maximum(found.left_error[self.active], found.right_error[self.active])
+        error = float(np.abs(u) @ np.where(bent, sided, found.error[self.active])) + self.rtol * self.scale
+        outside = max(low - self.analytic, self.analytic - high)
+        if error > SIDED_RTOL * max(self.scale, abs(low), abs(high)):
+            return self._end(Verdict.INCONCLUSIVE, KINK)
+        if outside <= error:
+            return self._end(Verdict.AGREE)
+        trusted = single and outside > SMALL_MARGIN * error
+        return self._end(Verdict.DISAGREE) if trusted else self._end(Verdict.INCONCLUSIVE, KINK)
+
+    def edge(self, cotangent: Floats) -> Comparison:
+        """One-sided or unknown: it can agree; that it does not is no proof."""
+        sided = self.derivative.one_sided | self.derivative.smooth
+        known = np.isfinite(self.error) and sided[self.active].all()
+        if known and self.error <= self.rtol * self.scale and abs(self.analytic - self.numeric) <= self.error:
+            return self._end(Verdict.AGREE)
+        return self._inconclusive()
+
+    def _confirmed(self, cotangent: Floats, margin: float) -> bool:
+        """Steps that the derivative did not use say the same, and say it of the difference too."""
+        u = cotangent[self.active]
+        second = float(u @ self.derivative.second[self.active])
+        doubt = float(np.abs(u) @ self.derivative.second_error[self.active])
+        return abs(second - self.numeric) <= self.error + doubt and abs(second - self.analytic) > margin * doubt
+
+    def _inconclusive(self) -> Comparison:
+        reason = self.derivative.reason(self.active) if self.active.any() else NOISE
+        return self._end(Verdict.INCONCLUSIVE, EDGE if not np.isfinite(self.error) and reason == NOISE else reason)
+
+    def _end(self, verdict: Verdict, reason: str = "", *, zero: bool = False) -> Comparison:
+        return Comparison(verdict, reason, self.analytic, self.numeric, self.error, self.scale, zero)
+
+
+def _norm(values: Floats) -> float:
+    return float(np.sqrt(values @ values))

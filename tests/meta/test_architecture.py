@@ -23,13 +23,13 @@ REFENGINE = (
         "refengine.autograd.modes",
         "refengine.autograd.inplace",
         "refengine.autograd.function",
-        "refengine.autograd.forward_ad",
     ),
     ("refengine.op",),
     ("refengine.ops",),
     ("refengine.catalogue", "refengine.namespace", "refengine.derive"),
     (
         "refengine.autograd",
+        "refengine.creation",
         "refengine.func",
         "refengine.nn",
         "refengine.optim",
@@ -42,10 +42,10 @@ REFENGINE = (
 )
 GRADCHECK = (
     ("gradcheck.verdict",),
-    ("gradcheck.events", "gradcheck.failures", "gradcheck.program"),
+    ("gradcheck.events", "gradcheck.failures", "gradcheck.program", "gradcheck.case"),
     ("gradcheck.numeric",),
     ("gradcheck.engines",),
-    ("gradcheck.material", "gradcheck.grammar"),
+    ("gradcheck.material", "gradcheck.values", "gradcheck.drawing", "gradcheck.plan", "gradcheck.grammar"),
     ("gradcheck.checks",),
     ("gradcheck.diagnose", "gradcheck.blame"),
     ("gradcheck.strategies",),

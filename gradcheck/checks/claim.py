@@ -123,7 +123,7 @@ def disagreement(
         where=subject.where,
         argument=None if position is None else describe(position, held[position]),
         entry=entry,
-        values="; ".join(f"x{k} = {shortened(values)}" for k, values in enumerate(held)),
+        values="\n".join(f"x{k} = {shortened(values)}" for k, values in enumerate(held)),
         analytic=analytic,
         numeric=numeric,
         error=error,

@@ -8,8 +8,9 @@ import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
-from gradcheck.checks.roundoff import Mismatch, Yardstick
+from gradcheck.checks.roundoff import Mismatch, NotFinite, Yardstick
 from gradcheck.engines.base import Capability
+from gradcheck.failures import Unsupported
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -17,6 +18,7 @@ from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 def layout_does_not_matter(subject: Subject) -> Outcome:
     """Contiguous, transposed, gapped and expanded inputs and cotangents give the same values and gradients.
 
+    A forward pass that raises for a layout (``view`` of a transposed tensor) is left out: that is no silent mistake.
     The result for contiguous copies is the reference; others may differ from it by round-off. Inputs change their
     layout one at a time (a function that walks two tensors in memory order shows only then), then all together.
     """
@@ -30,17 +32,37 @@ def layout_does_not_matter(subject: Subject) -> Outcome:
     if not reference.is_finite:
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
     for what, changed in _changed_inputs(inputs, subject.inputs):
-        found = reference.mismatch(pulled(subject, changed, cotangents))
-        if found is not None:
-            return _found(subject, found, len(plain), what, changed)
+        outcome = _compared(subject, reference, what, changed, cotangents)
+        if outcome is not None:
+            return outcome
     for what, seeds in _cotangent_layouts(cotangents):
         dense = tuple(contiguous(u) for u in seeds)
         same = all(np.array_equal(u, v) for u, v in zip(dense, cotangents, strict=True))
         expected = reference if same else _yardstick(subject, inputs, dense, generator)
-        found = expected.mismatch(pulled(subject, inputs, seeds))
-        if found is not None:
-            return _found(subject, found, len(plain), what, inputs)
+        outcome = _compared(subject, expected, what, inputs, seeds)
+        if outcome is not None:
+            return outcome
     return AGREED
+
+
+def _compared(
+    subject: Subject, expected: Yardstick, what: str, inputs: tuple[Array, ...], cotangents: tuple[Array, ...]
+) -> Outcome | None:
+    """A disagreement, if there is one. A forward pass may refuse a layout, aloud; a backward pass must not."""
+    try:
+        found = expected.mismatch(pulled(subject, inputs, cotangents))
+    except (Unsupported, NotFinite):
+        raise
+    except Exception as error:  # whatever a user's function raises
+        try:
+            values(subject, inputs)
+        except Exception:
+            return None
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        return disagreement(
+            LAYOUT_DOES_NOT_MATTER, subject, detail=f"with {what}, the backward pass raised {text}", inputs=inputs
+        )
+    return None if found is None else _found(subject, found, len(cotangents), what, inputs)
 
 
 def _yardstick(

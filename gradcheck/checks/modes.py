@@ -21,7 +21,7 @@ _SEEDS = (1, 2)
 def eval_is_deterministic(subject: Subject) -> Outcome:
     """In eval mode, the random generator and earlier calls change nothing: the same input gives the same output."""
     engine = subject.engine
-    with _private(subject, training=False) as put:
+    with private(subject, training=False) as put:
         put({})
         seen = []
         for seed in (_SEEDS[0], *_SEEDS):
@@ -41,7 +41,7 @@ def eval_leaves_buffers_alone(subject: Subject) -> Outcome:
     before = _arrays(subject, engine.buffers(subject.module))
     if not before:
         return VACUOUS
-    with _private(subject, training=False) as put, engine.sandbox(_SEEDS[0]):
+    with private(subject, training=False) as put, engine.sandbox(_SEEDS[0]):
         put({})
         leaves = place(subject, subject.inputs)
         outputs = run(subject, leaves)
@@ -63,8 +63,8 @@ def gradients_are_right_in_both_modes(subject: Subject) -> Outcome:
     """
     outcomes = []
     for training in (True, False):
-        with _private(subject, training=training) as put:
-            outcome = vjp_matches_numeric(_with_parameters(subject, put, training))
+        with private(subject, training=training) as put:
+            outcome = vjp_matches_numeric(with_parameters(subject, put, training))
         if outcome.finding is not None:
             mode = "train" if training else "eval"
             claim = GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
@@ -82,7 +82,7 @@ def gradients_are_right_in_both_modes(subject: Subject) -> Outcome:
     return (undecided or decided or outcomes)[0]
 
 
-def _with_parameters(subject: Subject, put: Callable[[Mapping[str, Any]], None], training: bool) -> Subject:
+def with_parameters(subject: Subject, put: Callable[[Mapping[str, Any]], None], training: bool) -> Subject:
     """The module as a function of its inputs and its parameters, with the random stream and the buffers set back."""
     engine = subject.engine
     parameters = {n: a for n, a in _arrays(subject, engine.parameters(subject.module)).items() if a.dtype.kind in "fc"}
@@ -103,7 +103,7 @@ def _with_parameters(subject: Subject, put: Callable[[Mapping[str, Any]], None],
 
 
 @contextmanager
-def _private(subject: Subject, *, training: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def private(subject: Subject, *, training: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """The module in one mode, with copies of its state. The function given puts fresh copies and then replacements."""
     engine = subject.engine
     buffers = _arrays(subject, engine.buffers(subject.module))

@@ -56,6 +56,10 @@ class Engine(Protocol):
         """The device of `tensor`, as `registry.engine` takes it ("cpu", "cuda:0")."""
         ...
 
+    def kind(self, tensor: Any) -> str:
+        """NumPy's letter for the dtype: "f" floating, "c" complex, anything else what cannot be differentiated."""
+        ...
+
     def requires_grad(self, tensor: Any) -> bool: ...
 
     def strides(self, tensor: Any) -> tuple[int, ...]:
@@ -127,6 +131,10 @@ class Engine(Protocol):
 
     def mode(self, module: Any, training: bool) -> AbstractContextManager[None]:
         """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
+        ...
+
+    def copied(self, module: Any) -> Any:
+        """A deep copy of `module` with its floating parameters and buffers in float64."""
         ...
 
     def replaced(self, module: Any) -> AbstractContextManager[Callable[[Mapping[str, Any]], None]]:

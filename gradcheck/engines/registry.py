@@ -69,9 +69,16 @@ class Engines:
             near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._by_name)}"
             raise UsageError(f"engine: unknown {name!r}; {hint}")
-        if known.library not in sys.modules and importlib.util.find_spec(known.library) is None:
-            raise UsageError(f"engine: {name!r} needs {known.library}, which is not installed; {known.install}")
+        missing = self.missing(name)
+        if missing:
+            raise UsageError(f"engine: {name!r} needs {known.library}, which is not installed; {missing}")
         return known.factory(device)
+
+    def missing(self, name: str) -> str:
+        """The command that installs the library of a registered engine; "" where it is installed."""
+        known = self._by_name[name]
+        is_here = known.library in sys.modules or importlib.util.find_spec(known.library) is not None
+        return "" if is_here else known.install
 
     def recognise(self, values: Iterable[object]) -> Engine | None:
         """The engine whose tensors are among `values`, on their device; None where there is no tensor.

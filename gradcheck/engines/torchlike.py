@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import operator
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -116,6 +118,12 @@ class TorchLike:
     def device_of(self, tensor: Any) -> str:
         """The device of `tensor` ("cpu", "cuda:0")."""
         return str(tensor.device)
+
+    def kind(self, tensor: Any) -> str:
+        """NumPy's letter for the dtype: "f" floating, "c" complex, "i" for all else."""
+        if tensor.is_floating_point():
+            return "f"
+        return "c" if tensor.is_complex() else "i"
 
     def requires_grad(self, tensor: Any) -> bool:
         """Whether a gradient flows to `tensor`."""
@@ -249,6 +257,10 @@ class TorchLike:
         """The buffers by dotted name."""
         return dict(module.named_buffers())
 
+    def copied(self, module: Any) -> Any:
+        """A deep copy of `module` with its floating parameters and buffers in float64."""
+        return copy.deepcopy(module).to(self.library.float64)
+
     @contextmanager
     def replaced(self, module: Any) -> Iterator[Callable[[Mapping[str, Any]], None]]:
         """Gives a function that puts tensors in the place of the named parameters and buffers, wherever they are held.
@@ -340,4 +352,7 @@ def _backward_of(owner: Any) -> str | None:
     """``file:line in Class.backward`` of a Function subclass; None where there is no source."""
     name = "vjp" if "vjp" in vars(owner) else "backward"
     code = getattr(inspect.unwrap(getattr(owner, name)), "__code__", None)
-    return None if code is None else f"{code.co_filename}:{code.co_firstlineno} in {owner.__name__}.{name}"
+    if code is None:
+        return None
+    path, here = code.co_filename, os.getcwd() + os.sep
+    return f"{path.removeprefix(here)}:{code.co_firstlineno} in {owner.__name__}.{name}"

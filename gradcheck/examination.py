@@ -1,0 +1,308 @@
+"""Check one function or one module of a user's: from tensors to a subject, from outcomes to a report."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import as_subject, find_engine
+from gradcheck.checks import default_claims
+from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
+from gradcheck.checks.modes import private
+from gradcheck.engines.base import Capability, Engine
+from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError
+from gradcheck.report.result import Report
+from gradcheck.verdict import Outcome, Verdict
+
+Wanted = str | Claim | Sequence[str | Claim] | None
+
+# A function may do without these: what it refuses there is no failure, and what stays open does not decide.
+_OPTIONAL = frozenset({Capability.FORWARD_MODE, Capability.HIGHER_ORDER})
+
+
+# Where these have seen nothing but zeros, nothing was tested.
+_DECISIVE = ("vjp_matches_numeric", "gradients_are_right_in_both_modes")
+
+
+def check(
+    function: Callable[..., Any],
+    *inputs: Any,
+    claims: Wanted = None,
+    rtol: float = 1e-6,
+    engine: str | Engine | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check the derivatives of one function at one point.
+
+    The inputs that require grad are differentiated, else all floating ones, in float64. The caller's tensors, their
+    ``.grad``, grad mode and random state are left as they are; every evaluation sees the same random numbers.
+
+    Parameters
+    ----------
+    function : callable
+        Takes `inputs`, returns a tensor or a tuple, list or dict of them; what is not floating is left out.
+        ``MyFunction.apply``, a lambda, a function with tensors of its own in float64.
+    *inputs
+        Its arguments: tensors of a registered engine, also inside lists, tuples and dicts. All else is passed on.
+    claims : str, Claim or sequence of them, optional
+        Names or codes of the claims to check; all claims about functions that the engine is capable of by default.
+    rtol : float
+        The relative error of the derivative that must still be seen.
+    engine : str or Engine, optional
+        By default the engine whose tensors the inputs are.
+    seed : int
+        Decides the random directions and the random numbers that `function` sees.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    UsageError
+        If there is no tensor, or no floating one; if a claim or the engine is unknown.
+
+    Notes
+    -----
+    A function without a forward-mode rule, or one that refuses to be differentiated twice, is not wrong: the report
+    lists the claim as unsupported. A second derivative that is silently wrong is a warning, unless that claim was
+    asked for by name. Any exception of `function` itself at the given point is raised to the caller.
+
+    Examples
+    --------
+    >>> import gradcheck, refengine
+    >>> report = gradcheck.check(lambda x: x * x, refengine.tensor([0.0, 1.0, -2.0]))
+    >>> report.ok
+    True
+    """
+    adapter = find_engine(inputs, engine)
+    chosen = _chosen(claims, default_claims(), ("function",))
+    name = _name(function)
+    with _surroundings_kept(adapter, seed):
+        subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
+        subject = replace(subject, where=_first_run(subject, function))
+        outcomes, unsupported = _outcomes(chosen, subject)
+        again = f"gradcheck.check({', '.join([name, _between_parentheses(subject.label)])}"
+        return _report(subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}, seed={seed})")
+
+
+def assert_check(
+    function: Callable[..., Any],
+    *inputs: Any,
+    claims: Wanted = None,
+    rtol: float = 1e-6,
+    engine: str | Engine | None = None,
+    seed: int = 0,
+) -> Report:
+    """Demand that `check` agrees.
+
+    Parameters
+    ----------
+    function, *inputs, claims, rtol, engine, seed
+        As in `check`.
+
+    Returns
+    -------
+    Report
+        One whose verdict is "agree".
+
+    Raises
+    ------
+    GradcheckFailure
+        If the verdict is "disagree", or "inconclusive": a point where nothing can be judged shows nothing. It carries
+        the report.
+    """
+    __tracebackhide__ = True
+    report = check(function, *inputs, claims=claims, rtol=rtol, engine=engine, seed=seed)
+    if not report.ok:
+        raise GradcheckFailure(report)
+    return report
+
+
+def check_module(
+    module: Any,
+    *inputs: Any,
+    claims: Wanted = None,
+    rtol: float = 1e-6,
+    engine: str | Engine | None = None,
+    seed: int = 0,
+) -> Report:
+    """Check a module: what it does in eval mode, and its gradients, for inputs and parameters, in both modes.
+
+    It runs on a deep copy in float64; `module`, its buffers and its mode are left as they are. Claims about functions
+    are checked too, in the mode that `module` is in, for the inputs alone.
+
+    Parameters
+    ----------
+    module : module
+        Of the engine of `inputs`.
+    *inputs, claims, rtol, engine, seed
+        As in `check`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    UsageError
+        As `check` does.
+    """
+    adapter = find_engine(inputs, engine)
+    chosen = _chosen(claims, default_claims(), ("function", "module"))
+    with _surroundings_kept(adapter, seed):
+        copied = adapter.copied(module)
+        subject = as_subject(
+            copied, inputs, adapter, rtol=rtol, seed=seed, name=type(module).__name__, needs_floating=False
+        )
+        subject = replace(subject, module=copied, where=_first_run(subject, copied))
+        outcomes, unsupported = _outcomes([c for c in chosen if c.kind == "module"], subject)
+        if any(subject.differentiable):
+            with private(subject, training=bool(copied.training)) as put:
+                whole = replace(subject, function=_from_same_state(subject, put))
+                more, refused = _outcomes([c for c in chosen if c.kind == "function"], whole)
+            outcomes, unsupported = outcomes | more, unsupported | refused
+        again = f"gradcheck.check_module(module, {_between_parentheses(subject.label)}"
+        text = f"{again}, claims={{}}, seed={seed})"
+        return _report(subject, outcomes, unsupported, _named(claims), text)
+
+
+def _from_same_state(subject: Subject, put: Callable[[Mapping[str, Any]], None]) -> Callable[..., Any]:
+    """The module from the same buffers at each call."""
+
+    def function(*tensors: Any) -> Any:
+        put({})
+        return subject.function(*tensors)
+
+    return function
+
+
+def _chosen(wanted: Wanted, known: Claims, kinds: tuple[str, ...]) -> tuple[Claim, ...]:
+    """The claims asked for, or all of these kinds."""
+    if wanted is None:
+        return known.all(kinds)
+    asked = [wanted] if isinstance(wanted, (str, Claim)) else list(wanted)
+    found = tuple(claim if isinstance(claim, Claim) else known.get(claim) for claim in asked)
+    for claim in found:
+        if claim.kind not in kinds:
+            remedy = "use check_module" if claim.kind == "module" else "run the property suite"
+            raise UsageError(f"claims: {claim.name} is about a {claim.kind}, not a {kinds[0]}; {remedy}")
+    return found
+
+
+def _named(wanted: Wanted) -> bool:
+    return wanted is not None
+
+
+@contextmanager
+def _surroundings_kept(engine: Engine, seed: int) -> Iterator[None]:
+    """Grad mode and every random state as before afterwards."""
+    plain, legacy = random.getstate(), np.random.get_state()
+    try:
+        with engine.sandbox(seed):
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(legacy)
+
+
+def _first_run(subject: Subject, function: Callable[..., Any]) -> str | None:
+    """Run once, so that the function's own exceptions reach the caller; returns where its backward stands."""
+    engine = subject.engine
+    tensors = [
+        engine.tensor(values, requires_grad=wanted)
+        for values, wanted in zip(subject.inputs, subject.differentiable, strict=True)
+    ]
+    try:
+        outputs = subject.function(*tensors)
+    except Exception as error:
+        error.add_note(f"gradcheck: raised by {subject.label}, called with float64 copies of the inputs")
+        raise
+    return engine.locate_backward(function, outputs)
+
+
+def _outcomes(claims: Sequence[Claim], subject: Subject) -> tuple[dict[Claim, Outcome], dict[Claim, str]]:
+    """What each claim says, and why the others could not be asked."""
+    outcomes: dict[Claim, Outcome] = {}
+    unsupported: dict[Claim, str] = {}
+    for claim in claims:
+        missing = claim.needs - subject.engine.capabilities
+        try:
+            if missing:
+                raise Unsupported(f"{subject.engine.name} has no {', '.join(sorted(missing))}")
+            outcomes[claim] = claim.check(subject)
+        except Unsupported as refusal:
+            unsupported[claim] = str(refusal)
+        except Exception as error:  # whatever the user's function raises
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+            if claim.needs & _OPTIONAL:
+                unsupported[claim] = f"refused with {text}"
+            else:
+                outcomes[claim] = disagreement(claim, subject, detail=f"raised {text}")
+    return outcomes, unsupported
+
+
+def _report(
+    subject: Subject,
+    outcomes: Mapping[Claim, Outcome],
+    unsupported: Mapping[Claim, str],
+    named: bool,
+    again: str,
+) -> Report:
+    """Sort the outcomes into what decides and what should only be known."""
+    failures: list[Finding] = []
+    undecided: list[str] = []
+    warnings: list[str] = []
+    for claim, outcome in outcomes.items():
+        optional = bool(claim.needs & _OPTIONAL) and not named
+        if outcome.finding is not None and optional and Capability.HIGHER_ORDER in claim.needs:
+            warnings.append(
+                f"{claim.code} {claim.name}: the second derivative is wrong, and nothing raises; {_hint(outcome)}"
+            )
+        elif outcome.finding is not None:
+            failures.append(replace(outcome.finding, replay=again.format(f"[{claim.code!r}]")))
+        elif outcome.verdict is Verdict.INCONCLUSIVE:
+            (warnings if optional else undecided).append(f"{claim.code} {claim.name}: {outcome.reason}")
+    judged = [outcome for claim, outcome in outcomes.items() if claim.name in _DECISIVE]
+    if judged and all(outcome.vacuous for outcome in judged):
+        undecided.append("the derivative is zero everywhere here, so nothing was tested; choose another point")
+    verdict = Verdict.DISAGREE if failures else Verdict.INCONCLUSIVE if undecided else Verdict.AGREE
+    return Report(
+        call=subject.label,
+        engine=f"{subject.engine.name}-{subject.engine.device}",
+        verdict=verdict,
+        outcomes={claim.name: outcome for claim, outcome in outcomes.items()},
+        failures=tuple(failures),
+        inconclusive=tuple(undecided),
+        unsupported=tuple(f"{claim.code} {claim.name}: {reason}" for claim, reason in unsupported.items()),
+        warnings=tuple(warnings),
+    )
+
+
+def _hint(outcome: Outcome) -> str:
+    finding = outcome.finding
+    if finding is None or finding.analytic is None or finding.numeric is None:
+        return "decorate its backward with once_differentiable, or compute it from tensors"
+    return (
+        f"{finding.analytic:.6g} instead of {finding.numeric:.6g}; "
+        "decorate its backward with once_differentiable, or compute it from tensors"
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """``RowMax.apply``, ``softplus``, ``<lambda>``: as a reader would write it."""
+    owner = getattr(function, "__self__", None)
+    if inspect.isclass(owner):
+        return f"{owner.__name__}.{function.__name__}"
+    name = getattr(function, "__name__", None)
+    return name if isinstance(name, str) else type(function).__name__
+
+
+def _between_parentheses(label: str) -> str:
+    return label[label.index("(") + 1 : -1]

@@ -1,0 +1,1 @@
+"""What a person reads: results of single checks and of runs."""

@@ -1,0 +1,128 @@
+"""The result of checking one function, and how a finding reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gradcheck.failures import Finding
+from gradcheck.verdict import Outcome, Verdict
+
+# A failure is read in a terminal, between other failures.
+_MAX_LINES = 25
+_WIDTH = 118
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `gradcheck.check` found.
+
+    Attributes
+    ----------
+    call : str
+        What was checked, as source text.
+    engine : str
+        "torch-cpu", "refengine-cpu", ...
+    verdict : Verdict
+        "disagree" if a claim does not hold, else "inconclusive" if one that decides could not be judged or nothing
+        was really tested, else "agree".
+    outcomes : mapping of str to Outcome
+        By the names of the claims that were judged.
+    failures : tuple of Finding
+        One for each claim that does not hold.
+    inconclusive : tuple of str
+        ``claim: reason`` for each claim that could not be judged.
+    unsupported : tuple of str
+        ``claim: reason`` for each claim whose means the function or the engine refuses.
+    warnings : tuple of str
+        What is no failure and yet should be known, a wrong second derivative that nobody asked for among it.
+    """
+
+    call: str
+    engine: str
+    verdict: Verdict
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    failures: tuple[Finding, ...] = ()
+    inconclusive: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the verdict is "agree"."""
+        return self.verdict is Verdict.AGREE
+
+    def __str__(self) -> str:
+        """One line for an agreement; for a failure the first finding in full and the others in a line each."""
+        held = sum(o.verdict is Verdict.AGREE and not o.vacuous for o in self.outcomes.values())
+        lines = [f"{self.call} on {self.engine}: {self.verdict} ({held} of {len(self.outcomes)} claims hold)"]
+        if self.failures:
+            lines = [f"{self.call} on {self.engine} is wrong", *format_finding(self.failures[0]).splitlines()]
+            lines += [f"also {f.code} {f.claim}: {f.detail or f.sentence}" for f in self.failures[1:]]
+        for word, entries in (
+            ("inconclusive", self.inconclusive),
+            ("warning", self.warnings),
+            ("unsupported", self.unsupported),
+        ):
+            lines += [f"{word}: {entry}" for entry in entries]
+        if len(lines) > _MAX_LINES:
+            lines[_MAX_LINES - 1 :] = [f"and {len(lines) - _MAX_LINES + 1} lines more in the report's attributes"]
+        return "\n".join(_cut(line) for line in lines)
+
+
+def format_finding(finding: Finding) -> str:
+    """A finding as indented lines: claim and code, place, input, entry, both values, call, how to see it again.
+
+    Parameters
+    ----------
+    finding : Finding
+
+    Returns
+    -------
+    str
+        About ten lines without a final newline; a program's call may add as many as it has steps.
+    """
+    both = ("analytic", "numerical") if finding.code.startswith("GC1") else ("found", "expected")
+    rows = [
+        ("where", finding.where),
+        ("input", finding.argument),
+        ("entry", None if finding.entry is None else str(list(finding.entry))),
+        (both[0], None if finding.analytic is None else _number(finding.analytic)),
+        (both[1], _with_error(finding)),
+        ("detail", finding.detail or None),
+        ("values", finding.values),
+        ("call", finding.call),
+        ("engine", finding.engine),
+        ("again", finding.replay and _again(finding.replay)),
+    ]
+    lines = [f"{finding.code} {finding.claim}: {finding.sentence}"]
+    for word, text in rows:
+        if text:
+            first, *more = text.splitlines()
+            lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in more)]
+    return "\n".join(lines)
+
+
+def _again(replay: str) -> str:
+    """A call is shown as it is; an id is given to pytest."""
+    return replay if "(" in replay else f"pytest --gradcheck --gradcheck-replay={replay}"
+
+
+def _with_error(finding: Finding) -> str | None:
+    if finding.numeric is None:
+        return None
+    text = _number(finding.numeric)
+    if finding.error is not None:
+        text += f" ± {finding.error:.1g}"
+    if finding.analytic is not None:
+        gap = abs(finding.analytic - finding.numeric)
+        text += f"   (they differ by {gap:.3g})"
+    return text
+
+
+def _number(value: complex | float) -> str:
+    return f"{value:.12g}"
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"

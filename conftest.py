@@ -50,10 +50,10 @@ def modes_of(library: Any) -> dict[str, Any]:
         return dict(_FRESH)
     return {
         "grad mode": library.is_grad_enabled(),
-        "inference mode": library.is_inference_mode_enabled(),
+        "inference mode": getattr(library, "is_inference_mode_enabled", bool)(),
         "default dtype": str(library.get_default_dtype()).rpartition(".")[2],
         "forward-AD level": library.autograd.forward_ad._current_level,
-        "anomaly mode": library.is_anomaly_enabled(),
+        "anomaly mode": getattr(library, "is_anomaly_enabled", bool)(),
     }
 
 

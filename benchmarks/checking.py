@@ -1,8 +1,8 @@
 """A checking benchmark: one default check of a ten-op function of 100 numbers, against torch.autograd.gradcheck.
 
 Both look at the same PyTorch function in float64. PyTorch's checker (slow mode, its default) differentiates it once for
-each input and each output; ours runs every claim that applies to a function, second order included, so the comparison is
-also made against PyTorch's two checkers together.
+each input and each output; ours runs every claim that applies to a function, second order included, so the comparison
+is also made against PyTorch's two checkers together.
 """
 
 from __future__ import annotations

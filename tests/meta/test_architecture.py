@@ -23,7 +23,6 @@ REFENGINE = (
         "refengine.autograd.engine",
         "refengine.autograd.modes",
         "refengine.autograd.inplace",
-        "refengine.autograd.function",
     ),
     ("refengine.op",),
     ("refengine.ops",),

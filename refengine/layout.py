@@ -146,6 +146,14 @@ def overlaps(shape: Shape, strides: Shape) -> bool:
     return any(stride == 0 and size > 1 for size, stride in zip(shape, strides, strict=True)) and 0 not in shape
 
 
+def span(shape: Shape, strides: Shape) -> tuple[int, int]:
+    """The lowest and the highest position of an element, counted from the first; (0, -1) where there is none."""
+    if 0 in shape:
+        return 0, -1
+    ends = [stride * (size - 1) for size, stride in zip(shape, strides, strict=True)]
+    return sum(end for end in ends if end < 0), sum(end for end in ends if end > 0)
+
+
 def view_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape:
     """Strides of a view of shape `wanted` on memory laid out as (`shape`, `strides`).
 

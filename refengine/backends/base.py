@@ -17,18 +17,18 @@ Array = Any
 UNARY: Final = (
     "negative", "abs", "sign", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "reciprocal",
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "floor", "ceil", "round", "trunc", "isnan", "isinf", "isfinite", "logical_not", "conj", "real", "imag",
+    "floor", "ceil", "round", "trunc", "isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "conj", "real", "imag",
     "erf", "erfc", "expit", "lgamma", "digamma", "trigamma",
 )  # fmt: skip
 BINARY: Final = (
     "add", "subtract", "multiply", "divide", "pow", "maximum", "minimum", "atan2", "hypot", "logaddexp",
     "remainder", "floor_divide", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
-    "logical_and", "logical_or", "logical_xor",
+    "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
 )  # fmt: skip
 REDUCTIONS: Final = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")
 EXTENSIONS: Final = (
-    "erf", "erfc", "expit", "lgamma", "digamma", "trigamma", "sum_to", "index", "index_add", "scatter_add",
-    "strided", "strided_add", "diagonal", "kernel",
+    "erf", "erfc", "expit", "lgamma", "digamma", "trigamma", "sum_to", "index", "index_add", "index_put",
+    "take_along_axis", "scatter_add", "put_along_axis", "strided", "strided_add", "diagonal", "dense", "kernel",
 )  # fmt: skip
 
 
@@ -46,9 +46,14 @@ class Namespace(Protocol):
         """A row-major copy."""
         ...
 
+    def copy_dense(self, x: Array) -> Array:
+        """Extension. A copy without gaps and with the axes in the same order in memory."""
+        ...
+
     def astype(self, x: Array, dtype: Any) -> Array: ...
     def matmul(self, x: Array, y: Array) -> Array: ...
     def cumulative_sum(self, x: Array, *, axis: int) -> Array: ...
+    def cumulative_prod(self, x: Array, *, axis: int) -> Array: ...
     def reshape(self, x: Array, shape: Shape) -> Array:
         """A view where strides allow, else a copy."""
         ...
@@ -62,6 +67,7 @@ class Namespace(Protocol):
         ...
 
     def flip(self, x: Array, *, axis: Shape) -> Array: ...
+    def roll(self, x: Array, shift: Shape, *, axis: Shape) -> Array: ...
     def concat(self, arrays: list[Array], *, axis: int) -> Array: ...
     def stack(self, arrays: list[Array], *, axis: int) -> Array: ...
     def tril(self, x: Array, *, k: int) -> Array: ...
@@ -69,7 +75,6 @@ class Namespace(Protocol):
     def zeros(self, shape: Shape, dtype: Any) -> Array: ...
     def zeros_like(self, x: Array) -> Array: ...
     def ones_like(self, x: Array) -> Array: ...
-    def take_along_axis(self, x: Array, indices: Array, *, axis: int) -> Array: ...
 
     def sum_to(self, x: Array, shape: Shape) -> Array:
         """Extension. The transpose of broadcasting: sum over what was expanded from `shape`."""
@@ -83,16 +88,35 @@ class Namespace(Protocol):
         """Extension. The transpose of `index`: zeros of `shape` with `g` added at `key`, repeated entries included."""
         ...
 
+    def index_put(self, x: Array, key: Any, values: Any) -> Array:
+        """Extension. A copy of x with `values` (an array or a number) written at `key`; the last of repeated entries stays."""
+        ...
+
+    def take_along_axis(self, x: Array, indices: Array, *, axis: int) -> Array:
+        """As in the standard, but along the other axes `indices` may be shorter than x, and nothing broadcasts."""
+        ...
+
     def scatter_add(self, g: Array, indices: Array, *, axis: int, shape: Shape) -> Array:
         """Extension. The transpose of `take_along_axis`."""
         ...
 
-    def strided(self, x: Array, shape: Shape, strides: Shape, offset: int) -> Array:
-        """Extension. A view on x's memory, in elements, counted from x's first element."""
+    def put_along_axis(self, x: Array, indices: Array, values: Any, *, axis: int) -> Array:
+        """Extension. A copy of x with `values` written where `take_along_axis` would read."""
+        ...
+
+    def strided(self, x: Array, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Array:
+        """Extension. Look with another layout at the memory of an x laid out as `like` (shape, strides).
+
+        Strides and the offset from x's first element are in elements. A view where x is laid out so, else a copy.
+        """
         ...
 
     def strided_add(self, g: Array, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Array:
-        """Extension. The transpose of `strided` for an x laid out as `like` (shape, strides)."""
+        """Extension. The transpose of `strided`; elements of x that share memory share the gradient evenly."""
+        ...
+
+    def dense(self, x: Array) -> Array:
+        """Extension. x itself, or a copy where axes have stride 0, which a matrix product is slow on."""
         ...
 
     def diagonal(self, x: Array, *, offset: int) -> Array:

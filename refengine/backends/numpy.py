@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from refengine import layout
 from refengine.layout import Shape
 
 Array = np.ndarray[Any, Any]
@@ -31,9 +32,10 @@ remainder, floor_divide = np.remainder, np.floor_divide
 equal, not_equal, less, less_equal = np.equal, np.not_equal, np.less, np.less_equal
 greater, greater_equal = np.greater, np.greater_equal
 logical_and, logical_or, logical_xor = np.logical_and, np.logical_or, np.logical_xor
+bitwise_and, bitwise_or, bitwise_xor, bitwise_not = np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.bitwise_not
 where, matmul, concat, stack, tril, triu = np.where, np.matmul, np.concatenate, np.stack, np.tril, np.triu
 zeros, zeros_like, ones_like = np.zeros, np.zeros_like, np.ones_like
-argmax, argmin, take_along_axis = np.argmax, np.argmin, np.take_along_axis
+argmax, argmin = np.argmax, np.argmin
 
 
 def _special(name: str) -> Callable[..., Any]:
@@ -85,6 +87,16 @@ def copy(x: Any) -> Any:
     return np.array(x, order="C", copy=True)
 
 
+def copy_dense(x: Any) -> Any:
+    """A copy without gaps that keeps the order of the axes in memory."""
+    return np.array(x, order="K", copy=True)
+
+
+def roll(x: Any, shift: Shape, *, axis: Shape) -> Any:
+    """A copy rotated along axes."""
+    return np.roll(x, shift, axis)
+
+
 def astype(x: Any, dtype: Any) -> Any:
     """Cast; no copy where the dtype is right already."""
     return x.astype(dtype, copy=False)
@@ -93,6 +105,11 @@ def astype(x: Any, dtype: Any) -> Any:
 def cumulative_sum(x: Any, *, axis: int) -> Any:
     """Running sums along one axis."""
     return np.add.accumulate(x, axis=axis) if np.ndim(x) else np.array(x)
+
+
+def cumulative_prod(x: Any, *, axis: int) -> Any:
+    """Running products along one axis."""
+    return np.multiply.accumulate(x, axis=axis) if np.ndim(x) else np.array(x)
 
 
 def reshape(x: Any, shape: Shape) -> Any:
@@ -139,84 +156,109 @@ def index(x: Any, key: Any) -> Any:
     return x[key]
 
 
+def dense(x: Any) -> Any:
+    """A copy where axes have stride 0, which would keep a matrix product from BLAS; else x itself."""
+    return x.copy() if 0 in x.strides else x
+
+
 def index_add(g: Any, key: Any, shape: Shape) -> Any:
     """Zeros with `g` added at `key`; repeated entries add up."""
     result = np.zeros(shape, dtype=g.dtype)
-    if is_basic(key):
-        result[key] += g
-    else:
+    if any_integers(key):
         np.add.at(result, key, g)
+    else:
+        result[key] = g
     return result
 
 
-def is_basic(key: Any) -> bool:
-    """Whether indexing with `key` gives a view: ints, slices, None and Ellipsis only."""
+def index_put(x: Any, key: Any, values: Any) -> Any:
+    """A copy with `values` written at `key`; of repeated entries the last remains."""
+    result = copy(x)
+    result[key] = values
+    return result
+
+
+def any_integers(key: Any) -> bool:
+    """Whether a key has an array of integers, the only one that may name an element twice."""
     items = key if isinstance(key, tuple) else (key,)
-    return not builtins.any(isinstance(item, (np.ndarray, list)) for item in items)
+    return builtins.any(isinstance(item, np.ndarray) and item.dtype != bool for item in items)
+
+
+def take_along_axis(x: Any, indices: Any, *, axis: int) -> Any:
+    """x at `indices` along `axis`, which may be shorter than x along the others, as PyTorch's gather."""
+    return x[_along(indices, axis)] if x.ndim else x.reshape(1)[indices]
 
 
 def scatter_add(g: Any, indices: Any, *, axis: int, shape: Shape) -> Any:
     """Zeros of `shape` with g added at `indices` along `axis`."""
     result = np.zeros(shape, dtype=g.dtype)
-    where_ = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
-    where_[axis] = indices
-    np.add.at(result, tuple(where_), g)
+    np.add.at(result if shape else result.reshape(1), _along(indices, axis) if shape else indices, g)
     return result
 
 
-def strided(x: Any, shape: Shape, strides: Shape, offset: int) -> Any:
-    """A view on x's memory, in elements from its first."""
+def put_along_axis(x: Any, indices: Any, values: Any, *, axis: int) -> Any:
+    """A copy with `values` written at `indices` along `axis`; of repeated entries the last remains."""
+    result = copy(x)
+    if x.ndim:
+        result[_along(indices, axis)] = values
+    else:
+        result.reshape(1)[indices] = values
+    return result
+
+
+def _along(indices: Any, axis: int) -> tuple[Any, ...]:
+    """The key that indexes one axis with `indices` and the others with their own position."""
+    key = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
+    key[axis] = indices
+    return tuple(key)
+
+
+def strided(x: Any, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Any:
+    """Look with another layout at x's memory, or, where x is not laid out as `like`, at a copy that is."""
     size = x.dtype.itemsize
-    if offset == 0:
-        return as_strided(x, shape, tuple(s * size for s in strides))
-    start = np.ndarray(shape=(), dtype=x.dtype, buffer=_memory_of(x), offset=_offset_in_memory(x) + offset * size)
-    return as_strided(start, shape, tuple(s * size for s in strides))
+    if x.shape == like[0] and x.strides == tuple(s * size for s in like[1]):
+        first = as_strided(x, (2,), (offset * size,))[1:] if offset else x
+        return as_strided(first, shape, tuple(s * size for s in strides))
+    count, mine, other = _layouts(like, (shape, strides), offset)
+    return (_spread(x, mine, count) / _counts(mine, count))[other].astype(x.dtype, copy=False)
 
 
 def strided_add(g: Any, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Any:
-    """The transpose of `strided`: add up in the memory, then look at it as x did."""
-    x_shape, x_strides = like
-    low = min_offset(x_shape, x_strides), offset + min_offset(shape, strides)
-    high = max_offset(x_shape, x_strides), offset + max_offset(shape, strides)
-    start = low[0] if low[0] < low[1] else low[1]
-    stop = high[0] if high[0] > high[1] else high[1]
-    memory = np.zeros(stop - start + 1, dtype=g.dtype)
-    np.add.at(memory, _positions(shape, strides, offset - start), g)
-    counts = np.zeros(memory.shape, dtype=g.dtype)
-    mine = _positions(x_shape, x_strides, -start)
-    np.add.at(counts, mine, 1)
-    return memory[mine] / np.maximum(counts[mine], 1)
+    """The transpose of `strided`: add up in the memory, then look at it as x does."""
+    count, mine, other = _layouts(like, (shape, strides), offset)
+    return (_spread(g, other, count) / _counts(mine, count))[mine].astype(g.dtype, copy=False)
 
 
-def min_offset(shape: Shape, strides: Shape) -> int:
-    """The lowest position an element of the layout has."""
-    return np.add.reduce([s * (n - 1) for n, s in zip(shape, strides, strict=True) if s < 0], dtype=int).item()
+def _layouts(one: tuple[Shape, Shape], other: tuple[Shape, Shape], offset: int) -> tuple[int, Any, Any]:
+    """The size of the memory that two layouts span, and the place in it of every element of each."""
+    (low, high), (low2, high2) = layout.span(*one), layout.span(*other)
+    start, stop = builtins.min(low, offset + low2), builtins.max(high, offset + high2) + 1
+    places = np.arange(stop - start)
+    mine, theirs = (
+        as_strided(places[first:], shape, tuple(s * places.itemsize for s in strides))
+        for first, (shape, strides) in ((-start, one), (offset - start, other))
+    )
+    return places.size, mine, theirs
 
 
-def max_offset(shape: Shape, strides: Shape) -> int:
-    """The highest position an element of the layout has (0 where it is empty)."""
-    return np.add.reduce([s * (n - 1) for n, s in zip(shape, strides, strict=True) if s > 0 and n > 0], dtype=int).item()
+def _spread(x: Any, places: Any, count: int) -> Any:
+    """Memory of `count` zeros with x added at its places."""
+    memory = np.zeros(count, dtype=x.dtype)
+    np.add.at(memory, places, x)
+    return memory
 
 
-def _positions(shape: Shape, strides: Shape, offset: int) -> Any:
-    """The position in memory of every element of the layout."""
-    grids = np.ogrid[tuple(slice(size) for size in shape)] if shape else []
-    result = np.full(shape, offset)
-    for grid, stride in zip(grids, strides, strict=True):
-        result += grid * stride
-    return result
+def _counts(places: Any, count: int) -> Any:
+    """How many elements share each place of the memory, at least 1: their values are averaged."""
+    return np.maximum(np.bincount(places.reshape(-1), minlength=count), 1)
 
 
 def _memory_of(x: Any) -> Any:
     """The array that owns the memory x looks at."""
-    while isinstance(x.base, np.ndarray):
-        x = x.base
+    base = x
+    while base is not None:
+        x, base = (base if isinstance(base, np.ndarray) else x), getattr(base, "base", None)
     return x
-
-
-def _offset_in_memory(x: Any) -> int:
-    """Bytes from the start of the owner's memory to x's first element."""
-    return int(x.__array_interface__["data"][0] - _memory_of(x).__array_interface__["data"][0])
 
 
 def diagonal(x: Any, *, offset: int) -> Any:

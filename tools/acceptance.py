@@ -60,11 +60,15 @@ def broken_limits(results: Results, ops: Iterable[str]) -> list[str]:
     if total.inconclusive >= INCONCLUSIVE * cases:
         found.append(f"{results.engine}: {percent(total.inconclusive, cases)} inconclusive, expected under 2 %")
     if total.vacuous + total.skipped > WITHOUT_CONTENT * cases:
-        found.append(f"{results.engine}: {percent(total.vacuous + total.skipped, cases)} vacuous or skipped, expected at most 10 %")
+        found.append(
+            f"{results.engine}: {percent(total.vacuous + total.skipped, cases)} vacuous or skipped, expected at most 10 %"
+        )
     for op in ops:
         tally = results.ops.get(op, Tally())
         if tally.inconclusive >= INCONCLUSIVE_OF_AN_OP * max(tally.tried, 1):
-            found.append(f"{results.engine}, {op}: {percent(tally.inconclusive, tally.tried)} inconclusive, expected under 20 %")
+            found.append(
+                f"{results.engine}, {op}: {percent(tally.inconclusive, tally.tried)} inconclusive, expected under 20 %"
+            )
         if tally.agreed < AGREEMENTS:
             found.append(f"{results.engine}, {op}: {tally.agreed} agreements, expected at least {AGREEMENTS}")
     return found

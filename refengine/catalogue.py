@@ -7,9 +7,9 @@ from functools import cache
 
 from refengine.errors import ArgumentError
 from refengine.op import Op
-from refengine.ops import activation, elementwise, extremum, joining, linalg, reduction, repetition, shape
+from refengine.ops import activation, comparison, elementwise, extremum, joining, linalg, reduction, repetition, shape
 
-TOPICS = (elementwise, activation, reduction, extremum, shape, repetition, joining, linalg)
+TOPICS = (elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison)
 
 
 @cache

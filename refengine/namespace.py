@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from refengine import catalogue
-from refengine import dtype as dtypes
+from refengine import catalogue, dtypes
 from refengine.autograd.engine import TENSOR_NAMESPACE
 from refengine.layout import Shape
 from refengine.op import Elementwise

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
-from refengine import catalogue
+from refengine import catalogue, conversion, fast, random
 from refengine.autograd import engine, graph
 from refengine.methods import TensorMethods
-from refengine.op import Composite, Op
-from refengine.ops import shape
+from refengine.op import Composite, Op, number
+from refengine.ops import linalg
 from refengine.tensor import Tensor
 
 OPERATORS = {
     "__neg__": "neg", "__abs__": "abs", "__add__": "add", "__sub__": "sub", "__mul__": "mul", "__truediv__": "div",
     "__pow__": "pow", "__matmul__": "matmul", "__eq__": "eq", "__ne__": "ne", "__lt__": "lt", "__le__": "le",
-    "__gt__": "gt", "__ge__": "ge", "__and__": "logical_and", "__or__": "logical_or", "__xor__": "logical_xor",
-    "__invert__": "logical_not", "__mod__": "remainder", "__floordiv__": "floor_divide",
+    "__gt__": "gt", "__ge__": "ge", "__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor",
+    "__invert__": "bitwise_not", "__mod__": "remainder", "__floordiv__": "floor_divide",
 }  # fmt: skip
 REFLECTED = {"__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul"}
 INPLACE = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ipow__": "pow"}
 
 
+PROPERTIES: dict[str, Callable[..., Any]] = {"T": linalg.reverse_axes, "mT": linalg.matrix_transpose}
+OP_PROPERTIES = {"H": "adjoint", "mH": "adjoint", "real": "real", "imag": "imag"}
+"""What PyTorch spells as an attribute of a tensor: plain functions, and ops."""
+
+
 def method(op: Op, name: str) -> Callable[..., Any]:
     """An op as a plain function, which binds as a method."""
-    call = op.__call__
+    call = op.call
+    if isinstance(call, FunctionType):
+        return call
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(self, *args, **kwargs)
@@ -44,7 +52,7 @@ def inplace_method(op: Op, name: str) -> Callable[..., Any]:
 
 def _reflected(op: Op, name: str) -> Callable[..., Any]:
     def method(self: Tensor, other: Any) -> Any:
-        return op(other, self)
+        return op(number(other), self)
 
     return _named(method, name, op.__doc__)
 
@@ -53,22 +61,26 @@ def _operator(op: Op, name: str) -> Callable[..., Any]:
     """A binary operator gives way to the other operand's type where it is no tensor and no number."""
 
     def method(self: Tensor, *other: Any) -> Any:
-        if other and not isinstance(other[0], (Tensor, int, float, complex)):
-            return NotImplemented
-        return op(self, *other)
+        if not other:
+            return op(self)
+        value = number(other[0])
+        return op(self, value) if isinstance(value, (Tensor, int, float, complex)) else NotImplemented
 
-    return _named(method, name, op.__doc__)
+    return _named(fast.call_of(op, method), name, op.__doc__)
 
 
-def _named(function: Callable[..., Any], name: str, doc: str | None) -> Callable[..., Any]:
+def _named(function: Callable[..., Any], name: str, doc: str | None, qualname: str = "Tensor.{}") -> Callable[..., Any]:
     function.__name__ = name
-    function.__qualname__ = f"Tensor.{name}"
+    function.__qualname__ = qualname.format(name)
     function.__doc__ = doc
     return function
 
 
 def fill() -> None:
     """Set every method once, at import."""
+    for op in catalogue.ops(hidden=True):
+        call = fast.call_of(op)
+        op.call = _named(call, op.name, op.__doc__) if isinstance(call, FunctionType) else call
     for op in catalogue.ops():
         if op.form == "method":
             for name in (op.name, *op.aliases):
@@ -81,13 +93,19 @@ def fill() -> None:
         for dunder, name in table.items():
             if name in known:
                 _set(dunder, make(known[name], dunder))
-    for name, function in OWN.items():
-        _set(name, function)
+    for name, own in OWN.items():
+        _set(name, own)
+    for name, read in PROPERTIES.items():
+        _set(name, property(read))
+    for name, source in OP_PROPERTIES.items():
+        if source in known:
+            _set(name, property(method(known[source], name)))
+    TensorMethods.__array_priority__ = 1000  # so that NumPy's operators give way to the tensor's
     Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
-def _set(name: str, function: Callable[..., Any]) -> None:
-    setattr(TensorMethods, name, function)
+def _set(name: str, attribute: Any) -> None:
+    setattr(TensorMethods, name, attribute)
 
 
 def backward(
@@ -102,6 +120,31 @@ OWN: dict[str, Callable[..., Any]] = {
     "register_hook": graph.register_hook,
     "register_post_accumulate_grad_hook": graph.register_post_accumulate_grad_hook,
     "retain_grad": graph.retain_grad,
-    "to": shape.cast,
+    "normal_": random.normal_,
+    "uniform_": random.uniform_,
+    "bernoulli_": random.bernoulli_,
+    **conversion.METHODS,
 }
+
+
+def function(op: Op, name: str) -> Callable[..., Any]:
+    """An op as a module function."""
+    call = op.call
+    if isinstance(call, FunctionType):
+        return call
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return call(*args, **kwargs)
+
+    return _named(function, name, op.__doc__, "{}")
+
+
+def functions() -> dict[str, Callable[..., Any]]:
+    """Every op as a module function, by name and aliases."""
+    return {
+        name: function(op, name) for op in catalogue.ops() if not op.name.startswith("_") for name in (op.name, *op.aliases)
+    }
+
+
 fill()
+

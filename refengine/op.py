@@ -6,13 +6,13 @@ rule names after `g` is what the graph saves; `bind` turns PyTorch's arguments i
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from refengine import dtype as dtypes
-from refengine import layout
+from refengine import dtypes, layout
 from refengine.autograd.graph import Node, edge_of, numbers
 from refengine.autograd.inplace import rebase, refuse_forbidden
 from refengine.backends.base import Array, Namespace
@@ -26,6 +26,8 @@ from refengine.tensor import BACKENDS, Tensor, View, backend_of
 INTERCEPT: list[Callable[..., Any]] = []
 """Set by autograd/forward_ad.py: the detour of an op's call while a rare mode is on."""
 
+COMPLEX = frozenset(d.numpy for d in dtypes.ALL if d.is_complex)
+NUMBERS = (bool, int, float, complex)
 UNSAVED = (None, CONSTANT, 0)
 
 
@@ -61,6 +63,10 @@ class Op:
         Integer inputs are converted to the default dtype.
     boolean : bool
         The result is bool and never differentiable.
+    holomorphic : bool
+        For complex inputs the rules are those of the real function; they are conjugated as needed.
+    call : callable
+        What users' calls go through: the short path of fast.py where there is one.
     saves : tuple of str
         What the rules together save; worked out from their signatures.
     """
@@ -77,6 +83,7 @@ class Op:
     floating: ClassVar[bool] = False
     boolean: ClassVar[bool] = False
     differentiable: ClassVar[bool] = True
+    holomorphic: ClassVar[bool] = True
     domains: ClassVar[tuple[Interval, ...]] = (EVERYWHERE,)
     kinks: ClassVar[tuple[Kink, ...]] = ()
     elsewhere: ClassVar[Mapping[str, str]] = {}
@@ -95,8 +102,10 @@ class Op:
         self._rule_names: tuple[tuple[str, ...], ...] = ()
         if self.differentiable and not self.boolean:
             self._read_rules()
+        self._conjugating: Op | None = None
         self.bound = lru_cache(maxsize=4096)(self._bound)
-        self._takes_arguments = type(self).bind is not Op.bind
+        self.call: Callable[..., Any] = self.__call__
+        self._spelled = dict(zip(("input", "other"), (i for i in cls.inputs if i not in cls.constants), strict=False))
 
     # --- what a declaration says ------------------------------------------------------------------------------------
 
@@ -104,8 +113,12 @@ class Op:
         """The result's array."""
         raise NotImplementedError
 
-    def bind(self, *shapes: Any) -> dict[str, Any]:
+    def bind(self, *shapes: Any, **arguments: Any) -> dict[str, Any]:
         """PyTorch's arguments, given the inputs' shapes, as the parameters of `forward` and the rules. Pure."""
+        count = 1 if self.variadic else len(self.inputs)
+        if len(shapes) > count or arguments:
+            surplus = ", ".join([*map(repr, shapes[count:]), *(f"{k}={v!r}" for k, v in arguments.items())])
+            raise ArgumentError(f"{self.name}: takes {count} argument{'s' if count > 1 else ''}, got {surplus} as well")
         return {}
 
     def accepts(self, shape: Shape) -> bool:
@@ -166,7 +179,9 @@ class Op:
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Bound]:
         """Split the arguments into operands of equal dtype and bound parameters."""
+        kwargs = {self._spelled.get(name, name): value for name, value in kwargs.items()}
         if self.variadic:
+            args = args or (kwargs.pop("tensors", None),)
             if not args or isinstance(args[0], Tensor) or not args[0]:
                 raise ArgumentError(f"{self.name}: expected a non-empty sequence of tensors, got {args[:1]!r}")
             operands, rest = tuple(args[0]), args[1:]
@@ -207,7 +222,8 @@ class Op:
             edges = tuple(edge_of(o) if isinstance(o, Tensor) else None for o in operands)
             if any(edge is not None for edge in edges):
                 saved = self.save(edges, inputs_of(operands, arrays), (out, result.storage, result.storage.version))
-                result.node, result.tracked = node_of(self, edges, saved, bound, out.shape), True
+                op = self.conjugating() if self.holomorphic and out.dtype in COMPLEX else self
+                result.node, result.tracked = node_of(op, edges, saved, bound, out.shape), True
         if self.view:
             result.view_of = view_of(source, self, bound)
         return result
@@ -223,6 +239,17 @@ class Op:
         for position, source in enumerate(self.saved_from):
             flat += UNSAVED if position not in needed else (out if source < 0 else inputs[source])
         return flat
+
+    def conjugating(self) -> Op:
+        """This op with rules for complex values: the conjugate of the real rule applied to the conjugate.
+
+        The convention is PyTorch's: the gradient is that of the conjugate variable, so that it points uphill.
+        """
+        if self._conjugating is None:
+            twin = copy.copy(self)
+            twin.rules = tuple((_conjugated(rule), picks) for rule, picks in self.rules)
+            self._conjugating = twin
+        return self._conjugating
 
     def call_inplace(self, *args: Any, **kwargs: Any) -> Tensor:
         """Write the result into the first operand's memory and make it part of the first operand's history."""
@@ -263,7 +290,8 @@ class Op:
         storage.version += 1
         if recording:
             saved = self.save(edges, inputs, (target.array, storage, storage.version))
-            rebase(target, node_of(self, edges, saved, bound, target.array.shape), storage.version)
+            op = self.conjugating() if self.holomorphic and target.array.dtype in COMPLEX else self
+            rebase(target, node_of(op, edges, saved, bound, target.array.shape))
         return target
 
     def __repr__(self) -> str:
@@ -307,15 +335,21 @@ def as_operand(value: Any, name: str) -> Tensor:
     raise ArgumentError(f"{name}: expected a Tensor, got {value!r} ({type(value).__name__}); wrap it with refengine.tensor(...)")
 
 
+def number(value: Any) -> Any:
+    """NumPy's scalars as Python numbers, so that they do not decide the dtype."""
+    return value.item() if not isinstance(value, Tensor) and getattr(value, "shape", None) == () else value
+
+
 def promote(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """The operands converted to their common dtype, by PyTorch's rules; Python numbers stay numbers."""
+    operands = tuple(number(operand) for operand in operands)
     levels = []
     for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
         if name in op.constants:
             continue
         if isinstance(operand, Tensor):
             levels.append((operand.dtype, 2 if operand.array.ndim else 1))
-        elif isinstance(operand, (bool, int, float, complex)):
+        elif isinstance(operand, NUMBERS):
             levels.append((dtypes.of_number(operand), 0))
         else:
             raise ArgumentError(f"{op.name}: expected a Tensor or a number for {name}, got {operand!r} ({type(operand).__name__})")
@@ -348,6 +382,14 @@ def _backend(op: Op, operands: Sequence[Any]) -> Any:
 
 def _shape(operand: Any) -> Shape:
     return operand.array.shape if isinstance(operand, Tensor) else ()
+
+
+def _conjugated(rule: Callable[..., Any]) -> Callable[..., Any]:
+    def call(xp: Any, g: Any, *saved: Any, **parameters: Any) -> Any:
+        result = rule(xp, xp.conj(g), *saved, **parameters)
+        return None if result is None else xp.conj(result)
+
+    return call
 
 
 def _no_rule(*_: Any, **__: Any) -> None:

@@ -6,12 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from refengine import device as devices
-from refengine import dtype as dtypes
-from refengine import layout
+from refengine import devices, dtypes, layout
 from refengine.backends.base import Array, Backend
 from refengine.backends.numpy import BACKEND as NUMPY
-from refengine.errors import ArgumentError, AutogradError, DTypeError
+from refengine.errors import ArgumentError, AutogradError, DeviceError, DTypeError
 from refengine.methods import TensorMethods
 from refengine.storage import Storage
 
@@ -237,11 +235,8 @@ class Tensor(TensorMethods):
         self.array, self.storage = value.array, value.storage
 
     def detach(self) -> Tensor:
-        """The same memory and version counter outside the graph."""
-        result = Tensor(self.array, self.storage)
-        if self.extra is not None and self.extra.tangent is not None:
-            result.extras().tangent = self.extra.tangent.detach()
-        return result
+        """The same memory and version counter outside the graph, without a forward-mode tangent."""
+        return Tensor(self.array, self.storage)
 
     def extras(self) -> Extra:
         """The rare metadata, made at first use."""
@@ -337,3 +332,18 @@ PRINT: list[Callable[[Tensor], str]] = []
 def backend_of(array: Array) -> Backend:
     """The backend of an array."""
     return BACKENDS[type(array)]
+
+
+def backend_at(device: str | devices.device | None) -> Backend:
+    """The backend of a device; None is the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If there is none of that type.
+    """
+    wanted = devices.of(device)
+    found = DEVICES.get(str(wanted)) or DEVICES.get(wanted.type)
+    if found is None:
+        raise DeviceError(f"device: expected one of {', '.join(DEVICES)}, got {str(wanted)!r}; its backend is not registered here")
+    return found

@@ -12,13 +12,17 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from refengine.autograd.graph import BaseNode, Edge, Node, edge_of, shape_at
+from refengine.autograd.graph import FREED, BaseNode, Edge, Node, edge_of, shape_at
 from refengine.errors import ArgumentError, AutogradError, NonScalarBackwardError, ShapeError
 from refengine.state import state
 from refengine.tensor import BACKENDS, Tensor
 
 TENSOR_NAMESPACE: list[Any] = []
 """Set by namespace.py: the engine's own namespace over tensors."""
+
+
+HOST_BACKEND = next(iter(BACKENDS.values()))
+HOST, HOST_NAMESPACE = HOST_BACKEND.array_type, HOST_BACKEND.xp
 
 
 class Pass:
@@ -31,7 +35,7 @@ class Pass:
     keep : bool
         Saved values are not let go.
     pending : dict
-        Number of a node -> [node, gradient for each output]; a bare gradient for nodes with one output.
+        Number of a node -> [node, gradient], or [node, list of gradients] where it has several outputs.
     leaves : dict
         id of a leaf -> [leaf, gradient so far, whether the engine made that gradient itself].
     wanted : set or None
@@ -63,10 +67,13 @@ class Pass:
             return
         entry = self.pending.get(seq)
         if entry is None:
-            self.pending[seq] = entry = [node, [None] * node.outputs]
+            self.pending[seq] = entry = [node, None if node.outputs == 1 else [None] * node.outputs]
             heappush(self.heap, -seq)
-        have = entry[1][number]
-        entry[1][number] = grad if have is None else have + grad
+        if node.outputs == 1:
+            entry[1] = grad if entry[1] is None else entry[1] + grad
+        else:
+            have = entry[1][number]
+            entry[1][number] = grad if have is None else have + grad
 
     def _send_to_leaf(self, leaf: Tensor, grad: Any) -> None:
         key = id(leaf)
@@ -87,23 +94,64 @@ class Pass:
         return xp.sum_to(grad, shape)
 
     def run(self) -> None:
-        """Take nodes by falling number until none is pending."""
-        heap, pending, keep = self.heap, self.pending, self.keep
+        """Take nodes by falling number until none is pending.
+
+        The loop's body is the common case unrolled: a declared op, nobody watching, arrays. It checks what was saved,
+        calls the rule of each input and lets the result arrive; `_visit` does the same for every other node.
+        """
+        heap, pending, free = self.heap, self.pending, not self.keep
+        common = not self.create_graph and not self.captures and self.wanted is None
         while heap:
-            node, grads = pending.pop(-heappop(heap))
-            if node.hooks is not None:
-                grads = self._before(node, grads)
-            if self.captures:
-                self._capture(node, grads)
-            if all(grad is None for grad in grads):
+            node, grad = pending.pop(-heappop(heap))
+            if not common or type(node) is not Node or node.hooks is not None or node.op.variadic:
+                self._visit(node, [grad] if node.outputs == 1 else grad)
                 continue
-            xp = TENSOR_NAMESPACE[0] if self.create_graph else _xp_of(next(g for g in grads if g is not None))
-            results = node.pull(grads, xp, self.create_graph, keep)
-            if node.hooks is not None and node.hooks.after:
-                results = self._after(node, results, grads)
-            for edge, grad in zip(node.targets, results, strict=True):
-                if edge is not None and grad is not None:
-                    self.send(edge, grad)
+            xp = HOST_NAMESPACE if type(grad) is HOST else _xp_of(grad)
+            rules, params, saved = node.op.rules, node.params, node.saved
+            for i in range(1, len(saved), 3):
+                if saved[i] is None or saved[i].version != saved[i + 1]:
+                    node.unpack(False)
+            for i, edge in enumerate(node.targets):
+                if edge is None:
+                    continue
+                rule, picks = rules[i]
+                if params is not None:
+                    result = rule(xp, grad, *[saved[3 * p] for p in picks], **params[i])
+                elif not picks:
+                    result = rule(xp, grad)
+                elif len(picks) == 1:
+                    result = rule(xp, grad, saved[3 * picks[0]])
+                else:
+                    result = rule(xp, grad, *[saved[3 * p] for p in picks])
+                if type(edge) is not Node or result is None or result.shape != edge.shape:
+                    if result is not None:
+                        self.send(edge, result)
+                    continue
+                seq = edge.seq
+                entry = pending.get(seq)
+                if entry is None:
+                    pending[seq] = [edge, result]
+                    heappush(heap, -seq)
+                else:
+                    entry[1] = entry[1] + result
+            if free and saved:
+                node.saved = FREED
+
+    def _visit(self, node: BaseNode, grads: list[Any]) -> None:
+        """Run one node, with its hooks."""
+        if node.hooks is not None:
+            grads = self._before(node, grads)
+        if self.captures:
+            self._capture(node, grads)
+        if all(grad is None for grad in grads):
+            return
+        xp = TENSOR_NAMESPACE[0] if self.create_graph else _xp_of(next(g for g in grads if g is not None))
+        results = node.pull(grads, xp, self.create_graph, self.keep)
+        if node.hooks is not None and node.hooks.after:
+            results = self._after(node, results, grads)
+        for edge, grad in zip(node.targets, results, strict=True):
+            if edge is not None and grad is not None:
+                self.send(edge, grad)
 
     def _before(self, node: BaseNode, grads: list[Any]) -> list[Any]:
         """Tensor hooks, node hooks, then retained gradients, as PyTorch orders them."""
@@ -155,7 +203,7 @@ class Pass:
         """A gradient as hooks and users see it."""
         if isinstance(grad, Tensor):
             return grad
-        return Tensor(grad if type(grad) in BACKENDS else BACKENDS_FIRST.wrap(grad))
+        return Tensor(grad if type(grad) in BACKENDS else HOST_BACKEND.wrap(grad))
 
     def raw(self, grad: Tensor) -> Any:
         """A tensor as the pass carries gradients."""
@@ -195,12 +243,9 @@ class Pass:
             have.storage.version += 1
 
 
-BACKENDS_FIRST = next(iter(BACKENDS.values()))
-
-
 def _xp_of(grad: Any) -> Any:
     """The namespace of a gradient; NumPy's scalars belong to NumPy."""
-    return BACKENDS.get(type(grad), BACKENDS_FIRST).xp
+    return BACKENDS.get(type(grad), HOST_BACKEND).xp
 
 
 def _start(

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from refengine import layout
-from refengine.autograd.graph import BaseNode, Edge, Node, edge_of, move_retained, numbers
-from refengine.errors import InplaceError
+from refengine.autograd.graph import BaseNode, Edge, edge_of, move_retained, numbers
+from refengine.errors import FreedGraphError, InplaceError
 from refengine.state import state
 from refengine.tensor import REPLAY, Tensor, View
 
@@ -48,15 +48,15 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
         return
     if view.base.tracked and view.base.node is None:
         raise InplaceError(f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation; clone the leaf")
-    if view.without_grad and (recording or tensor.tracked):
+    if view.without_grad and (recording or view.base.tracked):
         raise InplaceError(
             f"{name}: a view was created in no_grad mode and is being modified in place with grad mode enabled; make the view "
             "outside no_grad"
         )
 
 
-def rebase(tensor: Tensor, node: Node, written: int) -> None:
-    """Make `node` what made `tensor`, whose memory has just been written to for the `written`-th time."""
+def rebase(tensor: Tensor, node: BaseNode) -> None:
+    """Make `node`, whose first input was the old value, what made `tensor`, whose memory has just been written to."""
     view = tensor.view_of
     if view is None:
         move_retained(tensor, tensor.node, node)
@@ -102,7 +102,7 @@ class CopySlices(BaseNode):
 
     Attributes
     ----------
-    inner : Node
+    inner : BaseNode or None
         The operation that was applied to the part.
     chain : tuple
         The view ops that lead from the whole to the part.
@@ -110,27 +110,39 @@ class CopySlices(BaseNode):
 
     __slots__ = ("chain", "inner", "shape")
 
-    def __init__(self, inner: Node, chain: tuple[Any, ...], base: Edge | None, shape: tuple[int, ...]) -> None:
-        self.inner, self.chain, self.shape = inner, chain, shape
+    def __init__(self, inner: BaseNode, chain: tuple[Any, ...], base: Edge | None, shape: tuple[int, ...]) -> None:
+        self.inner: BaseNode | None = inner
+        self.chain, self.shape = chain, shape
         self.targets = (base, *inner.targets[1:])
         self.seq = next(numbers)
         self.hooks = None
 
     def name(self) -> str:
         """PyTorch's name."""
-        return "CopySlices"
+        return "torch::autograd::CopySlices"
+
+    def __repr__(self) -> str:
+        return f"<CopySlices object at 0x{id(self):x}>"
 
     def shape_of(self, number: int) -> tuple[int, ...]:
         """The whole's shape."""
         return self.shape
 
     def pull(self, grads: list[Any], xp: Any, create_graph: bool, keep: bool) -> tuple[Any, ...]:
-        """The part's gradient goes through the operation, the rest to the base as it is."""
-        whole = grads[0]
+        """The part's gradient goes through the operation, the rest to the base as it is.
+
+        What the operation saved is let go with this node, not with the operation's own: a second derivative may come
+        back to that one directly.
+        """
+        whole, inner = grads[0], self.inner
+        if inner is None:
+            raise FreedGraphError(f"{self.name()}: trying to run backward through the graph a second time; pass retain_graph=True to the first backward")
         part = whole
         for op, bound in self.chain:
             part = op.forward(xp, part, **bound.forward)
-        results = self.inner.pull([part], xp, create_graph, keep)
+        results = inner.pull([part], xp, create_graph, True)
+        if not keep:
+            self.inner = None
         if self.targets[0] is None:
             return (None, *results[1:])
         return (self._put(whole, results[0], part, xp), *results[1:])

@@ -33,6 +33,7 @@ class Abs(Unary):
 
     kernel = "abs"
     floating = False
+    holomorphic = False
     domains = (Interval(-50.0, 50.0, avoid=(0.0,)),)
     kinks = (Kink(0.0),)
     aliases = ("absolute",)
@@ -370,6 +371,7 @@ class Trunc(_Step):
 class Add(Binary):
     """Return x + alpha * y."""
 
+    kernel = "add"
     domains = (MODERATE, MODERATE)
     structure = "linear"
 
@@ -394,6 +396,7 @@ class Add(Binary):
 class Sub(Add):
     """Return x - alpha * y."""
 
+    kernel = "subtract"
     aliases = ("subtract",)
 
     def forward(self, xp: Namespace, x: Array, y: Array, *, alpha: Any = 1) -> Array:

@@ -108,7 +108,7 @@ def _cotangent_layouts(cotangents: tuple[Array, ...]) -> Iterator[tuple[str, tup
     # What the backward of `sum()` sends, then what the backward of a sum over one axis sends.
     yield (
         "an expanded cotangent",
-        tuple(np.broadcast_to(u.ravel()[:1].reshape((1,) * u.ndim), u.shape) for u in cotangents),
+        tuple(np.broadcast_to(u[(slice(0, 1),) * u.ndim], u.shape) for u in cotangents),
     )
     if any(u.ndim > 1 for u in cotangents):
         rows = tuple(np.broadcast_to(u[:1], u.shape) if u.ndim else u for u in cotangents)

@@ -143,7 +143,7 @@ class _Call:
         found = [y for y in leaves(result) if engine.is_tensor(y)]
         if not found:
             got = type(result).__name__
-            raise UsageError(f"function: expected a tensor or a tuple, list or dict of tensors as its result, got {got}")
+            raise UsageError(f"function: expected a tensor or a tuple, list or dict of tensors as result, got {got}")
         kinds = [engine.kind(y) for y in found]
         if not set(kinds) & {"f", "c"}:
             raise UsageError(

@@ -9,6 +9,7 @@ from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
 from gradcheck.checks.inplace import NO_INPUT_IS_MODIFIED
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
+from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
 from gradcheck.engines.base import Capability
 
@@ -24,6 +25,7 @@ DEFAULT = (
     GRADIENTS_ARE_RIGHT_IN_BOTH_MODES,
     GRADIENTS_ACCUMULATE,
     GRAPHS_DO_NOT_INTERFERE,
+    WORKS_IN_ITS_INPUTS_PRECISION,
 )
 
 

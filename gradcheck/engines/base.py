@@ -133,6 +133,10 @@ class Engine(Protocol):
         """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
         ...
 
+    def casts(self) -> AbstractContextManager[Sequence[str]]:
+        """Gives a list of the casts to a lower precision inside, in words; it stays empty where they cannot be seen."""
+        ...
+
     def copied(self, module: Any) -> Any:
         """A deep copy of `module` with its floating parameters and buffers in float64."""
         ...

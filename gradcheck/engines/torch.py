@@ -61,6 +61,13 @@ class TorchEngine(TorchLike):
             for generator, state in before:
                 generator.set_state(state)
 
+    @contextmanager
+    def casts(self) -> Iterator[Sequence[str]]:
+        """Gives a list of the casts from a floating dtype to a narrower one, in forward and backward passes inside."""
+        seen: list[str] = []
+        with _watcher(seen):
+            yield seen
+
     def _generator(self) -> Any:
         device = self.library.device(self.device)
         if device.type == "cpu":
@@ -78,3 +85,30 @@ def _load_forward_mode() -> None:
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         with torch.autograd.forward_ad.dual_level():
             torch.autograd.forward_ad.make_dual(torch.ones(()), torch.ones(()))
+
+
+def _watcher(seen: list[str]) -> Any:
+    """A dispatch mode that notes casts to a lower precision: conversions, and values written into a narrower buffer."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    convert, write = torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
+
+    class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
+        """Sees every op below autograd, inside user-defined Functions too."""
+
+        def __torch_dispatch__(
+            self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            result = op(*args, **(kwargs or {}))
+            if op is convert:
+                note(args[0].dtype, result.dtype)
+            elif op is write:
+                note(args[1].dtype, args[0].dtype)
+            return result
+
+    def note(before: torch.dtype, after: torch.dtype) -> None:
+        if before.is_floating_point and after.is_floating_point and after.itemsize < before.itemsize:
+            seen.append(f"a cast from {before} to {after}")
+
+    return Watcher()

@@ -232,6 +232,11 @@ class TorchLike:
         finally:
             self.library.set_rng_state(before)
 
+    @contextmanager
+    def casts(self) -> Iterator[Sequence[str]]:
+        """Gives an empty list: this engine cannot be watched."""
+        yield ()
+
     # Modules ---------------------------------------------------------------------------------------------------
 
     def module(self, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,136 @@
+"""GC701: a function of float64 inputs computes in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradcheck.checks.claim import Claim, Subject, disagreement
+from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
+from gradcheck.checks.roundoff import moved_by_ulps
+from gradcheck.program import Array
+from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
+
+# Inputs are moved up and down by these parts of float32's spacing: less than one, so that its rounding shows, and not
+# the same, or rounding up and down would cancel where an input is a float32 number.
+_UP, _DOWN = 0.8 * 2.0**-23, 0.3 * 2.0**-23
+# What a straight line through the three points leaves is round-off or, for a smooth function, _UP * _DOWN times its
+# curvature; beyond this part of the array's scale it is neither in float64, unless digits were lost. float32 leaves
+# about 2**-25.
+_NOISE = 2.0**-34
+_EPS = 2.0**-52
+_ONE_SPACING = 2.0**-22
+# Digits that cancellation loses against a constant come back at larger inputs; those of float32 do not.
+_SCALE = 2.0**7
+
+
+def works_in_its_inputs_precision(subject: Subject) -> Outcome:
+    """Neither values nor gradients carry the round-off of float32 where all inputs are float64.
+
+    Noise alone is no proof, as a right function may lose digits by cancellation. What disagrees is noise of that size
+    together with its cause: a cast that the engine saw, results that all are float32 numbers, or results that do not
+    tell an input from its rounding to float32; the last two also at another scale, where cancellation looks different.
+    """
+    inputs = tuple(contiguous(x) for x in subject.inputs)
+    generator = subject.generator("precision")
+    plain = values(subject, inputs)
+    if not _is_double((*plain, *(inputs[k] for k in positions(subject)))):
+        return VACUOUS
+    point = (*inputs, *draw_like(plain, generator))
+    with subject.engine.casts() as casts:
+        middle = _at(subject, point)
+    seed = int(generator.integers(2**32))
+    up, down = (moved_by_ulps(point, np.random.default_rng(seed), move / _EPS) for move in (_UP, -_DOWN))
+    above, below = _at(subject, up), _at(subject, down)
+    if not all(np.isfinite(array).all() for array in (*above, *middle, *below)):
+        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+    noisy = [k for k, triple in enumerate(zip(above, middle, below, strict=True)) if _is_noisy(*triple)]
+    if noisy and casts:
+        return _found(subject, noisy[0], len(plain), f"the engine saw {casts[0]}")
+    for k in noisy:
+        cause = _fingerprint(subject, up, k)
+        if cause and _fingerprint(subject, tuple(_scaled(array) for array in up), k) in (cause, None):
+            return _found(subject, k, len(plain), cause)
+    return AGREED
+
+
+def _at(subject: Subject, point: Sequence[Array]) -> tuple[Array, ...]:
+    """Values and gradients at inputs and cotangents."""
+    count = len(subject.inputs)
+    return pulled(subject, point[:count], point[count:])
+
+
+def _is_double(arrays: Sequence[Array]) -> bool:
+    return bool(arrays) and all(array.dtype in (np.float64, np.complex128) for array in arrays)
+
+
+def _is_noisy(above: Array, middle: Array, below: Array) -> bool:
+    if not middle.size or above.shape != middle.shape or below.shape != middle.shape:
+        return False
+    scale = np.abs(middle).max()
+    with np.errstate(invalid="ignore"):
+        left = (_DOWN * (above - middle) + _UP * (below - middle)) / (_UP + _DOWN)
+        return bool(np.abs(left).max() > _NOISE * scale)
+
+
+def _fingerprint(subject: Subject, point: Sequence[Array], k: int) -> str | None:
+    """What of float32 result `k` shows at `point`: "" where nothing does, None where the function cannot be asked."""
+    narrow = tuple(_rounded(array) for array in point)
+    following = moved_by_ulps(narrow, np.random.default_rng(0), _ONE_SPACING / _EPS)
+    try:
+        here, stalled, moved = (_at(subject, at)[k] for at in (point, narrow, following))
+    except Exception:  # whatever a user's function raises outside its domain
+        return None
+    if not all(np.isfinite(array).all() for array in (here, stalled, moved)):
+        return None
+    if np.array_equal(_rounded(here), here) and _most(_uses_the_last_bits(here[here != 0])):
+        return "all its entries are float32 numbers"
+    if np.array_equal(here, stalled) and _most((moved != stalled)[stalled != 0]):
+        return "inputs rounded to float32 give the same result to the last bit"
+    return ""
+
+
+def _uses_the_last_bits(array: Array) -> Array:
+    """Whether a float32 number needs more than 21 of its 24 bits, as all but one in eight do by chance.
+
+    What cancellation leaves are multiples of one quantum, and small ones need fewer bits.
+    """
+    real = np.stack([array.real, array.imag]) if array.dtype.kind == "c" else array
+    mantissa = np.ldexp(np.frexp(real)[0], 21)
+    return np.asarray(mantissa != np.rint(mantissa))
+
+
+def _most(flags: Array) -> bool:
+    return bool(flags.size) and bool(flags.mean() > 0.5)
+
+
+def _scaled(array: Array) -> Array:
+    return array * _SCALE if array.dtype.kind in "fc" else array
+
+
+def _rounded(array: Array) -> Array:
+    if array.dtype.kind not in "fc":
+        return array
+    narrow = np.complex64 if array.dtype.kind == "c" else np.float32
+    with np.errstate(over="ignore"):
+        return array.astype(narrow).astype(array.dtype)
+
+
+def _found(subject: Subject, array: int, outputs: int, cause: str) -> Outcome:
+    is_gradient = array >= outputs
+    what = "the gradient" if is_gradient else f"output {array}"
+    return disagreement(
+        WORKS_IN_ITS_INPUTS_PRECISION,
+        subject,
+        position=positions(subject)[array - outputs] if is_gradient else None,
+        detail=f"{what} is float64 and has the round-off of float32: {cause}",
+    )
+
+
+WORKS_IN_ITS_INPUTS_PRECISION = Claim(
+    "works_in_its_inputs_precision",
+    "GC701",
+    "Values and gradients for float64 inputs are computed in float64 throughout.",
+    works_in_its_inputs_precision,
+)

@@ -1,0 +1,1 @@
+"""Functions with a mistake planted in each, and their right twins."""

@@ -1,0 +1,284 @@
+"""Wrong ``torch.autograd.Function``s, one mistake each, with the right twin, the point and the claims that find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd import Function
+
+# Exact zeros are where many real mistakes hide, and where a check must not raise a false alarm.
+MATRIX = torch.tensor([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5]])
+OTHER = torch.tensor([[0.5, 0.0], [-1.0, 2.0], [0.75, -0.25]])
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A mistake: `wrong` breaks the claims with these `codes`, `right` none; `inputs` is where."""
+
+    name: str
+    wrong: Callable[..., Any]
+    right: Callable[..., Any]
+    codes: frozenset[str]
+    inputs: tuple[Any, ...] = (MATRIX,)
+
+
+class Square(Function):
+    """x * x."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * g * x
+
+
+class SquareWithoutItsFactor(Square):
+    """Factor 2."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x
+
+
+class SquareSlightlyOff(Square):
+    """Relative 1e-5."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * (1 + 1e-5) * g * x
+
+
+class SquareOfThePositive(Square):
+    """The cotangent's sign is lost."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * g.abs() * x
+
+
+class SquareWithADeadEntry(Square):
+    """One entry's gradient is zeroed."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        found = 2 * g * x
+        found[0, 1] = 0.0
+        return found
+
+
+class SquareThatScalesItsCotangent(Square):
+    """The caller's cotangent is modified."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g.mul_(2) * x
+
+
+class SquareThatReadsMemory(Square):
+    """The cotangent's memory is read as if it were contiguous."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        rows, columns = x.shape
+        memory = torch.cat([_memory(g), torch.zeros(x.numel(), dtype=g.dtype)])
+        return 2 * memory[: x.numel()].reshape(rows, columns) * x
+
+
+def _memory(tensor: torch.Tensor) -> torch.Tensor:
+    """All of the memory behind a tensor, from its first element on."""
+    count = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
+    return tensor.as_strided((count,), (1,), tensor.storage_offset())
+
+
+class Sine(Function):
+    """sin(x)."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x.cos()
+
+
+class SineInFloat32(Sine):
+    """Computed in float32 on the way, forward and backward."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.float().sin().to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return (g.float() * x.float().cos()).to(g.dtype)
+
+
+class SineWithAFloat32Gradient(Sine):
+    """Computed in float32 on the way, backward only: as accurate as the usual tolerances, and no better."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return (g.float() * x.float().cos()).to(g.dtype)
+
+
+class SineInAFloat32Buffer(Sine):
+    """The argument goes through float32 on its way, the rest is float64."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x * 1.1).float().double().sin() * 3.3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (x * 1.1).cos() * 3.3 * 1.1
+
+
+class SineThroughNumPysFloat32(Sine):
+    """Computed by NumPy in float32, where no engine sees the cast."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.from_numpy(np.sin(x.detach().numpy().astype(np.float32))).to(x.dtype)
+
+
+class SineOfAMultiple(Sine):
+    """The right twin of the buffer."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return (x * 1.1).sin() * 3.3
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (x * 1.1).cos() * 3.3 * 1.1
+
+
+class Product(Function):
+    """The matrix product x @ y."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x @ y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return g @ y.mT, x.mT @ g
+
+
+class SquareProduct(Product):
+    """Transposed: of the right shape where the matrices are square."""
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return g @ y, x @ g
+
+
+class Doubled(Function):
+    """2 x, out of place."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+class DoubledInPlace(Doubled):
+    """The input is modified, and autograd is not told."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.mul_(2).clone()
+
+
+class DoubledBehindTheCounter(Doubled):
+    """The input is modified through NumPy's view of its memory, which no version counter sees."""
+
+    @staticmethod
+    def forward(ctx, x):
+        x.detach().numpy()[...] *= 2
+        return x.clone()
+
+
+class SineWithASharedBuffer(Sine):
+    """Gradients accumulate in a buffer of the class, which each backward returns."""
+
+    buffer: torch.Tensor | None = None
+
+    @staticmethod
+    def forward(ctx, x):
+        SineWithASharedBuffer.buffer = None
+        return Sine.forward(ctx, x)
+
+    @staticmethod
+    def backward(ctx, g):
+        found = Sine.backward(ctx, g)
+        kept = SineWithASharedBuffer.buffer
+        SineWithASharedBuffer.buffer = found if kept is None or kept.shape != found.shape else kept + found
+        return SineWithASharedBuffer.buffer
+
+
+class SineThatRemembersTheLastCall(Sine):
+    """The input is kept on the class, so that the last forward decides for every backward."""
+
+    last: torch.Tensor
+
+    @staticmethod
+    def forward(ctx, x):
+        SineThatRemembersTheLastCall.last = x.detach().clone()
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * SineThatRemembersTheLastCall.last.cos()
+
+
+SQUARE_MATRICES = (MATRIX[:, :2], OTHER[:2])
+
+PLANTED = (
+    Planted("factor", SquareWithoutItsFactor.apply, Square.apply, frozenset({"GC101"})),
+    Planted("relative 1e-5", SquareSlightlyOff.apply, Square.apply, frozenset({"GC101"})),
+    Planted("transposed", SquareProduct.apply, Product.apply, frozenset({"GC101"}), SQUARE_MATRICES),
+    Planted("strided cotangent as contiguous", SquareThatReadsMemory.apply, Square.apply, frozenset({"GC301"})),
+    Planted("float32 inside", SineInFloat32.apply, Sine.apply, frozenset({"GC701"})),
+    Planted("float32 in backward", SineWithAFloat32Gradient.apply, Sine.apply, frozenset({"GC701"})),
+    Planted("float32 buffer", SineInAFloat32Buffer.apply, SineOfAMultiple.apply, frozenset({"GC701"})),
+    Planted("float32 through NumPy", SineThroughNumPysFloat32.apply, Sine.apply, frozenset({"GC701"})),
+    Planted("abs of the cotangent", SquareOfThePositive.apply, Square.apply, frozenset({"GC101", "GC103"})),
+    Planted("zeroed entry", SquareWithADeadEntry.apply, Square.apply, frozenset({"GC101"})),
+    Planted("modifies its input", DoubledInPlace.apply, Doubled.apply, frozenset({"GC203"})),
+    Planted("modifies its input unseen", DoubledBehindTheCounter.apply, Doubled.apply, frozenset({"GC203"})),
+    Planted("modifies its cotangent", SquareThatScalesItsCotangent.apply, Square.apply, frozenset({"GC203"})),
+    Planted("shared buffer", SineWithASharedBuffer.apply, Sine.apply, frozenset({"GC601"})),
+    Planted("last call remembered", SineThatRemembersTheLastCall.apply, Sine.apply, frozenset({"GC602"})),
+)

@@ -88,7 +88,8 @@ def measure(engine: Engine, count: int, seed: int) -> Results:
     for number, group in enumerate(groups):
         own = (number + 1) * count // len(groups) - number * count // len(groups)
         for inplace, share in (("some", own - own // 4), ("always", own // 4)):
-            draw(results, engine, group, inplace, share, seed)
+            if share:
+                draw(results, engine, group, inplace, share, seed)
     return results
 
 

@@ -7,9 +7,23 @@ from functools import cache
 
 from refengine.errors import ArgumentError
 from refengine.op import Op
-from refengine.ops import activation, comparison, elementwise, extremum, joining, linalg, reduction, repetition, shape
+from refengine.ops import (
+    activation,
+    comparison,
+    elementwise,
+    extremum,
+    joining,
+    linalg,
+    loss,
+    normalization,
+    reduction,
+    repetition,
+    shape,
+)
 
-TOPICS = (elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison)
+TOPICS = (
+    elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, normalization, loss,
+)  # fmt: skip
 
 
 @cache

@@ -12,17 +12,20 @@ from refengine.ops import (
     comparison,
     elementwise,
     extremum,
+    indexing,
     joining,
     linalg,
     loss,
     normalization,
     reduction,
     repetition,
+    scattering,
     shape,
 )
 
 TOPICS = (
-    elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, normalization, loss,
+    elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, indexing, scattering,
+    normalization, loss,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from refengine import catalogue, conversion, fast, random
 from refengine.autograd import engine, graph
 from refengine.methods import TensorMethods
 from refengine.op import Composite, Op, number
-from refengine.ops import linalg
+from refengine.ops import comparison, linalg, scattering
 from refengine.tensor import Tensor
 
 OPERATORS = {
@@ -124,6 +124,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "uniform_": random.uniform_,
     "bernoulli_": random.bernoulli_,
     **conversion.METHODS,
+    **comparison.FUNCTIONS,
+    **scattering.METHODS,
 }
 
 

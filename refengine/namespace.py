@@ -10,6 +10,7 @@ from typing import Any
 
 from refengine import catalogue, dtypes
 from refengine.autograd.engine import TENSOR_NAMESPACE
+from refengine.key import Key
 from refengine.layout import Shape
 from refengine.op import Elementwise
 from refengine.ops.shape import cast
@@ -82,19 +83,22 @@ class TensorNamespace:
         return catalogue.get("__getitem__")(x, key)
 
     def index_add(self, g: Tensor, key: Any, shape: Shape) -> Tensor:
-        return catalogue.get("_index_add")(g, key, shape)
+        return catalogue.get("index_put")(self._zeros(g, shape), Key(key), g, accumulate=True)
 
     def index_put(self, x: Tensor, key: Any, values: Any) -> Tensor:
-        return catalogue.get("_index_put")(x, key, values)
+        return catalogue.get("index_put")(x, Key(key), values)
 
     def take_along_axis(self, x: Tensor, indices: Tensor, *, axis: int) -> Tensor:
         return catalogue.get("gather")(x, axis, indices)
 
     def scatter_add(self, g: Tensor, indices: Tensor, *, axis: int, shape: Shape) -> Tensor:
-        return catalogue.get("_scatter_add")(g, indices, axis, shape)
+        return catalogue.get("scatter_add")(self._zeros(g, shape), axis, indices, g)
 
     def put_along_axis(self, x: Tensor, indices: Tensor, values: Any, *, axis: int) -> Tensor:
         return catalogue.get("scatter")(x, axis, indices, values)
+
+    def _zeros(self, like: Tensor, shape: Shape) -> Tensor:
+        return Tensor(like.backend.full(shape, 0, like.array.dtype))
 
     def diagonal(self, x: Tensor, *, offset: int) -> Tensor:
         return catalogue.get("diagonal")(x, offset, -2, -1)

@@ -92,8 +92,8 @@ class Draw(Protocol):
         """
         ...
 
-    def indices(self, shape: tuple[int, ...], high: int) -> Operand:
-        """A constant int64 tensor with entries in [0, high); repeated entries are drawn at a stated rate."""
+    def indices(self, shape: tuple[int, ...], high: int, *, distinct: bool = False) -> Operand:
+        """A constant int64 tensor with entries in [0, high); unless `distinct`, repeated ones are drawn at a stated rate."""
         ...
 
     def mask(self, shape: tuple[int, ...]) -> Operand:

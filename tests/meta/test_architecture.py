@@ -14,7 +14,7 @@ from tests.meta.imports import Import, all_imports, modules
 # Each layer may use itself and what stands above it here. A name covers its submodules unless a longer one is listed.
 REFENGINE = (
     ("refengine.spec", "refengine.errors"),
-    ("refengine.dtype", "refengine.device", "refengine.layout", "refengine.state", "refengine.backends"),
+    ("refengine.dtypes", "refengine.devices", "refengine.layout", "refengine.state", "refengine.backends"),
     ("refengine.storage", "refengine.methods"),
     ("refengine.tensor",),
     ("refengine.creation", "refengine.inspection", "refengine.printing", "refengine.random"),
@@ -25,6 +25,7 @@ REFENGINE = (
         "refengine.autograd.inplace",
     ),
     ("refengine.op",),
+    ("refengine.key",),
     ("refengine.ops",),
     (
         "refengine.catalogue",
@@ -32,6 +33,7 @@ REFENGINE = (
         "refengine.derive",
         "refengine.fast",
         "refengine.functions",
+        "refengine.listing",
         "refengine.namespace",
     ),
     (

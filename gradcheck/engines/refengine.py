@@ -1,8 +1,13 @@
-"""The bundled reference engine as an engine: PyTorch's interface, so nothing differs but the name."""
+"""The bundled reference engine as an engine: PyTorch's interface, so hardly anything differs but the name."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.lib.stride_tricks import as_strided
+
 from gradcheck.engines.torchlike import TorchLike
+from gradcheck.program import Array
 
 
 class ReferenceEngine(TorchLike):
@@ -20,3 +25,8 @@ class ReferenceEngine(TorchLike):
         import refengine
 
         super().__init__(refengine, device)
+
+    def _look(self, memory: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+        """A tensor that looks at `memory`: the engine takes NumPy's views as they are."""
+        steps = [stride * memory.itemsize for stride in strides]
+        return self.library.from_numpy(as_strided(memory[offset:], shape, steps))

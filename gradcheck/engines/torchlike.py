@@ -95,10 +95,14 @@ class TorchLike:
         else:
             memory, shape, strides, offset = _memory(values)
             # The detached tensor is no view to the engine, as a leaf that a user made is none.
-            made = self.library.from_numpy(memory).as_strided(shape, strides, offset).detach()
+            made = self._look(memory, shape, strides, offset).detach()
         if self.device != "cpu":
             made = self._moved(made)
         return made.requires_grad_() if requires_grad else made
+
+    def _look(self, memory: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+        """A tensor that looks at `memory`; shape, strides and offset in elements."""
+        return self.library.from_numpy(memory).as_strided(shape, strides, offset)
 
     def _moved(self, tensor: Any) -> Any:
         """A copy on the engine's device that keeps the layout."""

@@ -9,6 +9,7 @@ from refengine.errors import ArgumentError
 from refengine.op import Op
 from refengine.ops import (
     activation,
+    arithmetic,
     comparison,
     elementwise,
     extremum,
@@ -17,14 +18,16 @@ from refengine.ops import (
     linalg,
     loss,
     normalization,
+    parts,
     reduction,
     repetition,
     scattering,
     shape,
+    special,
 )
 
 TOPICS = (
-    elementwise, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, indexing, scattering,
+    elementwise, arithmetic, special, parts, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, indexing, scattering,
     normalization, loss,
 )  # fmt: skip
 

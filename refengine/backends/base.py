@@ -22,7 +22,7 @@ UNARY: Final = (
 )  # fmt: skip
 BINARY: Final = (
     "add", "subtract", "multiply", "divide", "pow", "maximum", "minimum", "atan2", "hypot", "logaddexp",
-    "remainder", "floor_divide", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+    "remainder", "fmod", "floor_divide", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
     "logical_and", "logical_or", "logical_xor", "bitwise_and", "bitwise_or", "bitwise_xor",
 )  # fmt: skip
 REDUCTIONS: Final = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmin")

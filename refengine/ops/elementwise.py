@@ -1,4 +1,4 @@
-"""Elementwise arithmetic, powers, exponentials, trigonometric and special functions."""
+"""Elementwise arithmetic, powers, exponentials and trigonometric functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from refengine.spec import Call, Draw, Interval, Kink, Operand
 MODERATE = Interval(-50.0, 50.0)
 POSITIVE = Interval(0.1, 50.0)
 NONZERO = Interval(-20.0, 20.0, avoid=(0.0,), margin=0.1)
-TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
 LN2, LN10 = math.log(2.0), math.log(10.0)
 
 
@@ -284,56 +283,6 @@ class Atanh(Unary):
         return g / (1 - x * x)
 
 
-class Erf(Unary):
-    """Return the error function."""
-
-    kernel = "erf"
-    domains = (Interval(-3.0, 3.0),)
-
-    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
-        return g * xp.exp(-(x * x)) * TWO_OVER_SQRT_PI
-
-
-class Erfc(Unary):
-    """Return 1 - erf(x), accurate for large x."""
-
-    kernel = "erfc"
-    domains = (Interval(-3.0, 3.0),)
-
-    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
-        return g * xp.exp(-(x * x)) * -TWO_OVER_SQRT_PI
-
-
-class Lgamma(Unary):
-    """Return log|Gamma(x)|."""
-
-    kernel = "lgamma"
-    domains = (Interval(0.3, 20.0),)
-
-    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
-        return g * xp.digamma(x)
-
-
-class Digamma(Unary):
-    """Return the derivative of lgamma."""
-
-    kernel = "digamma"
-    domains = (Interval(0.3, 20.0),)
-
-    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
-        return g * xp.trigamma(x)
-
-
-class Trigamma(Unary):
-    """Return the derivative of digamma; not differentiable further."""
-
-    name = "_trigamma"
-    kernel = "trigamma"
-    group = ""
-    inplace = False
-    differentiable = False
-
-
 class _Step(Unary):
     """Rounds; the derivative is 0 wherever it exists."""
 
@@ -555,6 +504,6 @@ class Logaddexp(Binary):
 OPS: tuple[Op, ...] = (
     Neg(), Abs(), Sign(), Exp(), Expm1(), Log(), Log1p(), Log2(), Log10(), Sqrt(), Rsqrt(), Square(), Reciprocal(),
     Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Sinh(), Cosh(), Tanh(), Asinh(), Acosh(), Atanh(),
-    Erf(), Erfc(), Lgamma(), Digamma(), Trigamma(), Floor(), Ceil(), Round(), Trunc(),
+    Floor(), Ceil(), Round(), Trunc(),
     Add(), Sub(), Mul(), Div(), Pow(), Maximum(), Minimum(), Atan2(), Hypot(), Logaddexp(),
 )  # fmt: skip

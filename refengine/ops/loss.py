@@ -7,7 +7,7 @@ from typing import Any
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.dtype import INTEGER
+from refengine.dtypes import INTEGER
 from refengine.errors import DimensionError, DTypeError, RangeError, ShapeError
 from refengine.layout import Shape
 from refengine.op import Binary, Composite, Op, promote

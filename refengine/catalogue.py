@@ -27,9 +27,23 @@ from refengine.ops import (
 )
 
 TOPICS = (
-    elementwise, arithmetic, special, parts, activation, reduction, extremum, shape, repetition, joining, linalg, comparison, indexing, scattering,
-    normalization, loss,
-)  # fmt: skip
+    elementwise,
+    arithmetic,
+    special,
+    parts,
+    activation,
+    reduction,
+    extremum,
+    shape,
+    repetition,
+    joining,
+    linalg,
+    comparison,
+    indexing,
+    scattering,
+    normalization,
+    loss,
+)
 
 
 @cache
@@ -39,14 +53,20 @@ def _by_name() -> dict[str, Op]:
     for topic in TOPICS:
         for op in topic.OPS:
             if op.name in found:
-                raise ArgumentError(f"op: {op.name!r} is declared twice, in {type(found[op.name]).__module__} and {topic.__name__}")
+                raise ArgumentError(
+                    f"op: {op.name!r} is declared twice, in {type(found[op.name]).__module__} and {topic.__name__}"
+                )
             found[op.name] = op
     return found
 
 
 def ops(*, hidden: bool = False) -> tuple[Op, ...]:
     """The declared ops in the order of declaration; `hidden` adds those that only rules use."""
-    return tuple(op for op in _by_name().values() if hidden or (op.group and not op.name.startswith("_") or op.name.startswith("__")))
+    return tuple(
+        op
+        for op in _by_name().values()
+        if hidden or ((op.group and not op.name.startswith("_")) or op.name.startswith("__"))
+    )
 
 
 def groups() -> tuple[str, ...]:

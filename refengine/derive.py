@@ -19,7 +19,10 @@ OPERATORS = {
     "__gt__": "gt", "__ge__": "ge", "__and__": "bitwise_and", "__or__": "bitwise_or", "__xor__": "bitwise_xor",
     "__invert__": "bitwise_not", "__mod__": "remainder", "__floordiv__": "floor_divide",
 }  # fmt: skip
-REFLECTED = {"__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul"}
+REFLECTED = {
+    "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rtruediv__": "div", "__rpow__": "pow",
+    "__rmatmul__": "matmul", "__rmod__": "remainder", "__rfloordiv__": "floor_divide",
+}  # fmt: skip
 INPLACE = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ipow__": "pow"}
 
 
@@ -109,9 +112,13 @@ def _set(name: str, attribute: Any) -> None:
 
 
 def backward(
-    self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    self: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
 ) -> None:
-    """Accumulate the gradient of this tensor into the leaves it was computed from; see `refengine.autograd.backward`."""
+    """Accumulate this tensor's gradient into the leaves it was computed from; see `refengine.autograd.backward`."""
     engine.backward(self, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
 
 
@@ -143,10 +150,8 @@ def function(op: Op, name: str) -> Callable[..., Any]:
 
 def functions() -> dict[str, Callable[..., Any]]:
     """Every op as a module function, by name and aliases."""
-    return {
-        name: function(op, name) for op in catalogue.ops() if not op.name.startswith("_") for name in (op.name, *op.aliases)
-    }
+    public = [op for op in catalogue.ops() if not op.name.startswith("_")]
+    return {name: function(op, name) for op in public for name in (op.name, *op.aliases)}
 
 
 fill()
-

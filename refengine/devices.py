@@ -8,7 +8,7 @@ from refengine.errors import DeviceError
 
 
 @dataclass(frozen=True, slots=True)
-class device:  # noqa: N801 - PyTorch's spelling
+class device:
     """A device such as ``cpu`` or ``cuda:0``.
 
     Raises

@@ -14,10 +14,27 @@ import numpy as np
 
 from refengine.errors import ArgumentError, DTypeError
 
+__all__ = [
+    "dtype",
+    "float64",
+    "double",
+    "float32",
+    "float16",
+    "half",
+    "int64",
+    "long",
+    "int32",
+    "uint8",
+    "complex128",
+    "cdouble",
+    "complex64",
+    "cfloat",
+]
+
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
 
 
-class dtype:  # noqa: N801 - PyTorch's spelling
+class dtype:
     """An element type. Instances are unique and compare by identity."""
 
     __slots__ = ("category", "itemsize", "name", "numpy")
@@ -97,7 +114,7 @@ def default() -> dtype:
 
 def set_default(value: dtype) -> None:
     """Set the dtype of new floating tensors."""
-    global _default  # noqa: PLW0603 - PyTorch has this global too; the test-suite's leak check watches it
+    global _default
     if not value.is_floating_point:
         raise ArgumentError(f"set_default_dtype: expected a floating dtype, got {value!r}; use float32 or float64")
     _default = value

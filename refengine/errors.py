@@ -54,6 +54,18 @@ class ViewError(ShapeError):
     """A view that the strides do not allow."""
 
 
+class LayoutError(ShapeError, ValueError):
+    """A memory layout that tensors cannot have."""
+
+
+class RangeError(ShapeError, ValueError):
+    """Bounds and a step that make no sequence."""
+
+
+class RaggedError(RefengineError, ValueError):
+    """Nested sequences that make no array."""
+
+
 class DTypeError(RefengineError, RuntimeError):
     """A dtype that the operation does not take."""
 

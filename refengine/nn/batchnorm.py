@@ -1,0 +1,98 @@
+"""Batch normalization, with running statistics as buffers."""
+
+from __future__ import annotations
+
+from refengine import creation, dtypes
+from refengine.creation import Device, DType
+from refengine.errors import ShapeError
+from refengine.nn import functional, init
+from refengine.nn.module import Module
+from refengine.nn.parameter import Parameter
+from refengine.tensor import Tensor
+
+
+class BatchNorm1d(Module):
+    """Normalizes each feature over the batch to mean 0 and variance 1, then scales and shifts.
+
+    In training the batch's own statistics are used (variance without Bessel's correction) and the running ones move
+    towards them by `momentum` (variance with it); in evaluation the running ones are used.
+
+    Parameters
+    ----------
+    num_features : int
+        C, for inputs of shape (N, C) or (N, C, L).
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        None makes the running statistics a plain average of all batches.
+    affine : bool
+        Whether there are a weight (ones at first) and a bias (zeros).
+    track_running_stats : bool
+        Without, the batch's statistics are used in evaluation too.
+    """
+
+    momentum: float | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Device = None,
+        dtype: DType = None,
+    ) -> None:
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        ones = creation.ones(num_features, device=device, dtype=dtype)
+        zeros = creation.zeros_like(ones)
+        self.register_parameter("weight", Parameter(ones) if affine else None)
+        self.register_parameter("bias", Parameter(zeros) if affine else None)
+        count = creation.tensor(0, dtype=dtypes.int64, device=device)
+        self.register_buffer("running_mean", creation.zeros_like(ones) if track_running_stats else None)
+        self.register_buffer("running_var", creation.ones_like(ones) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", count if track_running_stats else None)
+
+    def reset_running_stats(self) -> None:
+        """Running mean to zeros, variance to ones, count to zero."""
+        if self.num_batches_tracked is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            init.constant_(self.num_batches_tracked, 0)
+
+    def reset_parameters(self) -> None:
+        """Weight to ones, bias to zeros, and `reset_running_stats`."""
+        self.reset_running_stats()
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The shape stays.
+
+        Raises
+        ------
+        ShapeError
+            If the input is not (N, C) or (N, C, L), or training sees one value a feature.
+        """
+        if x.ndim not in (2, 3):
+            raise ShapeError(f"BatchNorm1d: expected 2D or 3D input, got shape {tuple(x.shape)}")
+        momentum = self.momentum
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            momentum = 1.0 / self.num_batches_tracked.item() if momentum is None else momentum
+        uses_batch = self.training or self.running_mean is None
+        tracked = not self.training or self.track_running_stats
+        mean, var = (self.running_mean, self.running_var) if tracked else (None, None)
+        return functional.batch_norm(
+            x, mean, var, self.weight, self.bias, uses_batch, 0.0 if momentum is None else momentum, self.eps
+        )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )

@@ -1,0 +1,86 @@
+"""The yardstick: round-off stays inside it, mistakes do not, NaN never passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck.checks.roundoff import NotFinite, Yardstick, moved_by_ulps
+
+
+def total(arrays):
+    return (arrays[0].sum(keepdims=True),)
+
+
+def yardstick(values, compute=total, seed=0):
+    return Yardstick(compute, (np.asarray(values),), np.random.default_rng(seed))
+
+
+def terms(kind, random):
+    values = random.standard_normal(int(random.integers(2, 1001)))
+    if kind == "one sign":
+        return np.abs(values)
+    if kind == "wide":
+        return values * np.exp(random.normal(0, 4, values.shape))
+    if kind == "cancelling":
+        return np.concatenate([values, -values * (1 + 1e-9 * random.standard_normal(values.shape))])
+    return values
+
+
+@pytest.mark.parametrize("kind", ["mixed", "one sign", "wide", "cancelling"])
+def test_sums_in_another_order_stay_inside_the_bound(kind):
+    random = np.random.default_rng(7)
+    for _ in range(100):
+        values = terms(kind, random)
+        rule = Yardstick(total, (values,), random)
+        for order in (values, values[::-1], random.permutation(values)):
+            assert rule.mismatch([np.add.accumulate(order)[-1:]]) is None
+
+
+def test_a_relative_error_of_1e_12_is_outside():
+    found = yardstick([1.0, 2.0, 3.0]).mismatch([np.array([6.0 * (1 + 1e-12)])])
+    assert found.entry == (0,)
+    assert found.expected == 6.0
+
+
+def test_the_worst_entry_is_reported():
+    rule = yardstick([[1.0, 2.0], [3.0, 4.0]], compute=lambda arrays: (arrays[0] * 1.0, arrays[0] * 2.0))
+    wrong = rule.expected[1].copy()
+    wrong[0, 1] += 1e-9
+    wrong[1, 0] += 1e-3
+    found = rule.mismatch([rule.expected[0], wrong])
+    assert (found.array, found.entry) == (1, (1, 0))
+
+
+def test_nan_in_the_actual_result_alone_is_a_mismatch():
+    assert yardstick([1.0, 2.0]).mismatch([np.array([np.nan])]) is not None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_expected_result_that_is_not_finite_judges_nothing(value):
+    rule = yardstick([1.0, value])
+    assert not rule.is_finite
+    with pytest.raises(NotFinite):
+        rule.mismatch([np.array([value])])
+
+
+def test_another_shape_is_a_mismatch():
+    assert yardstick([1.0, 2.0]).mismatch([np.array([3.0, 0.0])]) is not None
+
+
+def test_moving_keeps_zeros_and_ties_in_all_arrays():
+    a, b = np.array([0.0, 0.3, -0.3, 0.7]), np.array([0.3, 0.1])
+    moved_a, moved_b = moved_by_ulps((a, b), np.random.default_rng(0), 4)
+    assert moved_a[0] == 0.0
+    assert moved_a[1] == -moved_a[2] == moved_b[0] != 0.3
+
+
+def test_moving_leaves_integers_alone():
+    (moved,) = moved_by_ulps((np.array([1, 2]),), np.random.default_rng(0), 4)
+    assert moved.tolist() == [1, 2]
+
+
+def test_a_probe_outside_the_domain_does_not_widen_the_bound():
+    rule = yardstick([1.0], compute=lambda arrays: (np.sqrt(1.0 - arrays[0]) + 1.0,))
+    with np.errstate(invalid="ignore"):
+        assert rule.mismatch([np.array([1.1])]) is not None

@@ -19,6 +19,8 @@ WHOLE = 32
 # Agreement ends the search for precision once one entry that is wrong by ten resolutions would have shown. An entry's
 # part of a projection of n is about 1 / sqrt(n), that of the smallest, one of sixteen, so much less.
 WEAKEST = 0.5
+# So many different values that fit into float32 are no coincidence.
+DISTINCT = 6
 # A wrong entry is looked for one by one when as few are left.
 FEW = 8
 
@@ -109,8 +111,8 @@ class Oracle:
                 seen.append(result)
                 if result.verdict is Verdict.INCONCLUSIVE:
                     reasons.append(result.reason)
-        if reasons:
-            return Judgement(Verdict.INCONCLUSIVE, reasons[0], evaluations=self.evaluations)
+        if reasons or not seen:
+            return Judgement(Verdict.INCONCLUSIVE, reasons[0] if reasons else NOT_FINITE, evaluations=self.evaluations)
         resolution = max(result.resolution for result in seen)
         vacuous = all(result.zero for result in seen)
         return Judgement(Verdict.AGREE, vacuous=vacuous, resolution=resolution, evaluations=self.evaluations)
@@ -270,9 +272,13 @@ class Oracle:
         arrays = [*evaluation.outputs, *(evaluation.point(k) for k in evaluation.moved)]
         if any(a.dtype != np.float64 for a in arrays):
             return False
-        values = ladder.samples()
+        # At these points no bit of a moved entry is empty: float64 arithmetic on them does not fit into float32.
+        values = np.array([ladder.sample(t / 300.0) for t in range(-DISTINCT, DISTINCT + 1) if t])
+        self.evaluations += len(values)
         with np.errstate(all="ignore"):
-            return bool(np.isfinite(values).all() and (values.astype(np.float32) == values).all())
+            fits = np.isfinite(values).all() and (values.astype(np.float32) == values).all()
+        # Zeros, integers and plateaus fit by right; what moves with the argument takes many values.
+        return bool(fits) and len(np.unique(values[:, values.any(axis=0)])) > DISTINCT
 
     # Where it is wrong -----------------------------------------------------------------------------------------
 

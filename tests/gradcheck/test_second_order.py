@@ -1,0 +1,112 @@
+"""The gradient's own derivative: right engines agree, first gradients without history and wrong rules disagree."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gradcheck.checks.claim import Subject
+from gradcheck.checks.second_order import second_order_matches_numeric
+from gradcheck.engines.registry import engine
+from gradcheck.verdict import Verdict
+
+torch = pytest.importorskip("torch")
+
+
+def points(seed, *shape):
+    return np.round(np.random.default_rng(seed).uniform(-3.0, 3.0, size=shape), 3)
+
+
+def check(function, *inputs, salt=b""):
+    subject = Subject(engine("torch"), function, inputs, (True,) * len(inputs), "f(x0)", salt=salt)
+    return second_order_matches_numeric(subject)
+
+
+class Sine(torch.autograd.Function):
+    """The right one."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x.cos()
+
+
+class Detached(Sine):
+    """Keeps a value, not a tensor: right at first order, a constant at second."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x.detach().cos()
+
+
+class NoHistory(Sine):
+    """The first gradient has no history at all."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return (g * x.cos()).detach()
+
+
+class Backward(torch.autograd.Function):
+    """The backward of `Chained` as a function of its own, with a wrong rule."""
+
+    @staticmethod
+    def forward(ctx, g, x):
+        ctx.save_for_backward(g, x)
+        return g * x.cos()
+
+    @staticmethod
+    def backward(ctx, h):
+        g, x = ctx.saved_tensors
+        return h * x.cos(), -h * g * x.sin() * (1 + 1e-5)
+
+
+class Chained(Sine):
+    """Right at first order, off by 1e-5 at second."""
+
+    @staticmethod
+    def backward(ctx, g):
+        return Backward.apply(g, ctx.saved_tensors[0])
+
+
+RIGHT = {
+    "sine": (Sine.apply, [points(0, 3)]),
+    "product": (torch.mul, [points(0, 2, 3), points(1, 3)]),
+    "matmul": (torch.matmul, [points(0, 2, 3), points(1, 3, 2)]),
+    "softmax": (lambda x: torch.softmax(x, -1), [points(0, 2, 3)]),
+    "linear": (lambda x: 3 * x, [points(0, 3)]),
+    "transposed": (lambda x: (x * x).sum(0), [points(0, 4, 3).T]),
+    "expanded": (lambda x: x.exp().sum(0), [np.broadcast_to(points(0, 3), (2, 3))]),
+    "relu at zero": (torch.relu, [np.array([0.0, 1.0, -2.0, 0.0])]),
+    "saturated": (torch.tanh, [np.array([19.0, -19.0])]),
+    "two outputs": (lambda x: (x.sin(), (x * x).sum()), [points(0, 3)]),
+    "partly disconnected": (lambda x, y: x.sin(), [points(0, 3), points(1, 2)]),
+    "scalar": (torch.exp, [np.array(0.3)]),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_second_order_raises_no_alarm(name):
+    function, inputs = RIGHT[name]
+    assert check(function, *inputs).verdict is Verdict.AGREE
+
+
+@pytest.mark.parametrize(
+    "function", [Detached.apply, NoHistory.apply, Chained.apply], ids=["detached", "none", "wrong"]
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_second_order_disagrees(function, seed):
+    found = check(function, points(seed, 3), salt=bytes([seed]))
+    assert found.verdict is Verdict.DISAGREE
+    assert found.finding.code == "GC104"
+
+
+def test_nothing_to_differentiate_is_vacuous():
+    assert check(torch.sin, np.zeros((0, 2))).vacuous

@@ -69,6 +69,7 @@ def as_subject(
     seed: int,
     name: str,
     needs_floating: bool = True,
+    replays: bool = True,
 ) -> Subject:
     """The subject of ``function(*inputs)``: its tensors are the inputs, all else stays as it is.
 
@@ -84,6 +85,8 @@ def as_subject(
         What `function` is called in a report.
     needs_floating : bool
         Whether inputs without a floating tensor are refused.
+    replays : bool
+        Whether each call starts from the same random state.
 
     Raises
     ------
@@ -100,7 +103,8 @@ def as_subject(
         )
     asked = [engine.requires_grad(tensor) for tensor in tensors]
     differentiable = tuple(asked if any(asked) else floating)
-    call = _Call(function, tuple(inputs), engine, seed, [array.dtype.kind == "c" for array in arrays])
+    is_complex = [array.dtype.kind == "c" for array in arrays]
+    call = _Call(function, tuple(inputs), engine, seed if replays else None, is_complex)
     return Subject(
         engine=engine,
         function=call,
@@ -113,7 +117,7 @@ def as_subject(
 
 
 class _Call:
-    """The user's function over its tensors alone, from the same random state each time, giving its floating results.
+    """The user's function over its tensors alone, giving its floating results; `seed` sets the random state of each call.
 
     A complex input is a pair of real ones here, and so is a complex result: derivatives are those of real functions.
     """
@@ -123,7 +127,7 @@ class _Call:
         function: Callable[..., Any],
         inputs: tuple[Any, ...],
         engine: Engine,
-        seed: int,
+        seed: int | None,
         is_complex: Sequence[bool],
     ) -> None:
         self._function = function
@@ -136,9 +140,10 @@ class _Call:
         engine = self._engine
         given = iter([_paired(engine, x) if c else x for x, c in zip(tensors, self._is_complex, strict=True)])
         arguments = rebuilt(self._inputs, lambda value: next(given) if engine.is_tensor(value) else value)
-        engine.seed(self._seed)
-        random.seed(self._seed)
-        np.random.seed(self._seed % 2**32)
+        if self._seed is not None:
+            engine.seed(self._seed)
+            random.seed(self._seed)
+            np.random.seed(self._seed % 2**32)
         result = self._function(*arguments)
         found = [y for y in leaves(result) if engine.is_tensor(y)]
         if not found:

@@ -14,7 +14,9 @@ import numpy as np
 from gradcheck.arguments import as_subject, find_engine
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
+from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import private
+from gradcheck.checks.passes import place, run, values
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError
 from gradcheck.report.result import Report
@@ -87,7 +89,8 @@ def check(
     with _surroundings_kept(adapter, seed):
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
         subject = replace(subject, where=_first_run(subject, function))
-        outcomes, unsupported = _outcomes(chosen, subject)
+        other = as_subject(function, inputs, adapter, rtol=rtol, seed=seed + 1, name=name)
+        outcomes, unsupported = _outcomes(chosen, subject, other.function)
         again = f"gradcheck.check({', '.join([name, _between_parentheses(subject.label)])}"
         return _report(subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}, seed={seed})")
 
@@ -159,25 +162,34 @@ def check_module(
     with _surroundings_kept(adapter, seed):
         copied = adapter.copied(module)
         subject = as_subject(
-            copied, inputs, adapter, rtol=rtol, seed=seed, name=type(module).__name__, needs_floating=False
+            copied,
+            inputs,
+            adapter,
+            rtol=rtol,
+            seed=seed,
+            name=type(module).__name__,
+            needs_floating=False,
+            replays=False,
         )
         subject = replace(subject, module=copied, where=_first_run(subject, copied))
         outcomes, unsupported = _outcomes([c for c in chosen if c.kind == "module"], subject)
         if any(subject.differentiable):
             with private(subject, training=bool(copied.training)) as put:
-                whole = replace(subject, function=_from_same_state(subject, put))
-                more, refused = _outcomes([c for c in chosen if c.kind == "function"], whole)
+                whole = replace(subject, function=_from_same_state(subject, put, seed))
+                other = _from_same_state(subject, put, seed + 1)
+                more, refused = _outcomes([c for c in chosen if c.kind == "function"], whole, other)
             outcomes, unsupported = outcomes | more, unsupported | refused
         again = f"gradcheck.check_module(module, {_between_parentheses(subject.label)}"
         text = f"{again}, claims={{}}, seed={seed})"
         return _report(subject, outcomes, unsupported, _named(claims), text)
 
 
-def _from_same_state(subject: Subject, put: Callable[[Mapping[str, Any]], None]) -> Callable[..., Any]:
-    """The module from the same buffers at each call."""
+def _from_same_state(subject: Subject, put: Callable[[Mapping[str, Any]], None], seed: int) -> Callable[..., Any]:
+    """The module from the same buffers and the same random state at each call."""
 
     def function(*tensors: Any) -> Any:
         put({})
+        subject.engine.seed(seed)
         return subject.function(*tensors)
 
     return function
@@ -214,28 +226,26 @@ def _surroundings_kept(engine: Engine, seed: int) -> Iterator[None]:
 
 def _first_run(subject: Subject, function: Callable[..., Any]) -> str | None:
     """Run once, so that the function's own exceptions reach the caller; returns where its backward stands."""
-    engine = subject.engine
-    tensors = [
-        engine.tensor(values, requires_grad=wanted)
-        for values, wanted in zip(subject.inputs, subject.differentiable, strict=True)
-    ]
     try:
-        outputs = subject.function(*tensors)
+        outputs = run(subject, place(subject, subject.inputs))
     except Exception as error:
         error.add_note(f"gradcheck: raised by {subject.label}, called with float64 copies of the inputs")
         raise
-    return engine.locate_backward(function, outputs)
+    return subject.engine.locate_backward(function, outputs)
 
 
-def _outcomes(claims: Sequence[Claim], subject: Subject) -> tuple[dict[Claim, Outcome], dict[Claim, str]]:
-    """What each claim says, and why the others could not be asked."""
+def _outcomes(
+    claims: Sequence[Claim], subject: Subject, other: Callable[..., Any] | None = None
+) -> tuple[dict[Claim, Outcome], dict[Claim, str]]:
+    """What each claim says, and why the others could not be asked.
+
+    `other` is the subject's function with other random numbers.
+    """
     outcomes: dict[Claim, Outcome] = {}
     unsupported: dict[Claim, str] = {}
     for claim in claims:
-        missing = claim.needs - subject.engine.capabilities
         try:
-            if missing:
-                raise Unsupported(f"{subject.engine.name} has no {', '.join(sorted(missing))}")
+            _refuse_what_cannot_be_asked(claim, subject, other)
             outcomes[claim] = claim.check(subject)
         except Unsupported as refusal:
             unsupported[claim] = str(refusal)
@@ -246,6 +256,16 @@ def _outcomes(claims: Sequence[Claim], subject: Subject) -> tuple[dict[Claim, Ou
             else:
                 outcomes[claim] = disagreement(claim, subject, detail=f"raised {text}")
     return outcomes, unsupported
+
+
+def _refuse_what_cannot_be_asked(claim: Claim, subject: Subject, other: Callable[..., Any] | None) -> None:
+    missing = claim.needs - subject.engine.capabilities
+    if missing:
+        raise Unsupported(f"{subject.engine.name} has no {', '.join(sorted(missing))}")
+    if claim is LAYOUT_DOES_NOT_MATTER and other is not None:
+        first, second = values(subject, subject.inputs), values(replace(subject, function=other), subject.inputs)
+        if any(a.tobytes() != b.tobytes() for a, b in zip(first, second, strict=True)):
+            raise Unsupported("the function draws random numbers, which fill memory in the order of its layout")
 
 
 def _report(

@@ -27,7 +27,7 @@ NOT_FINITE = "not finite"
 
 # Exponents of the steps: a short ladder where smooth functions of unit scale are resolved to about 1e-11, with two
 # nearby steps that only measure round-off; then down to where a kink at 1e-4 is passed; then everything.
-QUICK = (6, 7, 8)
+QUICK = (8, 9, 10)
 NEARBY = (19, 18)
 RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)))
 EFFORTS = len(RUNS)
@@ -174,7 +174,7 @@ class Ladder:
         Noise that `phi` has at least, however little is seen of it.
     """
 
-    __slots__ = ("_floor", "_minus", "_phi", "_plus", "_scale", "base", "evaluations")
+    __slots__ = ("_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations")
 
     def __init__(
         self, phi: Curve, *, scale: float = 1.0, base: Floats | None = None, floor: Floats | float = 0.0
@@ -184,27 +184,35 @@ class Ladder:
         self._scale = scale
         self._plus: dict[int, Floats] = {}
         self._minus: dict[int, Floats] = {}
+        self._found: dict[int, Derivative] = {}
         self.evaluations = 0
         self.base = self.sample(0.0) if base is None else base
 
     def derivative(self, effort: int = 0) -> Derivative:
         """The derivative from the steps of `effort` (0: about ten evaluations; 1: about 30; 2: about 65)."""
+        found = self._found.get(effort)
+        if found is None:
+            with np.errstate(all="ignore"):
+                found = self._found[effort] = self._measured(effort)
+        return found
+
+    def _measured(self, effort: int) -> Derivative:
         run = RUNS[effort]
         for exponent in (*run, *NEARBY):
             if exponent not in self._plus:
                 step = self._scale * 2.0**-exponent
-                self._plus[exponent] = self.sample(step)
-                self._minus[exponent] = self.sample(-step)
-        with np.errstate(all="ignore"):
-            if effort == 0:
-                return self._quick()
-            plus = np.array([self._plus[e] for e in run])
-            minus = np.array([self._minus[e] for e in run])
-            steps = self._scale * 2.0 ** -np.array(run, dtype=np.float64)
-            if effort == EFFORTS - 1:
-                for side in plus, minus:
-                    side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
-            return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
+                self._plus[exponent] = self._phi(step)
+                self._minus[exponent] = self._phi(-step)
+                self.evaluations += 2
+        if effort == 0:
+            return self._quick()
+        plus = np.array([self._plus[e] for e in run])
+        minus = np.array([self._minus[e] for e in run])
+        steps = self._scale * 2.0 ** -np.array(run, dtype=np.float64)
+        if effort == EFFORTS - 1:
+            for side in plus, minus:
+                side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
+        return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
 
     def _quick(self) -> Derivative:
         """The short ladder: everything is one small matrix product; what is not finite leaves it to the longer ones."""

@@ -88,7 +88,7 @@ def _unary(op: Op, slow: Callable[..., Any]) -> Callable[..., Any]:
             saved: tuple[Any, ...] = ()
             for is_out in holds:
                 saved += (out, result.storage, 0) if is_out else (array, x.storage, x.storage.version)
-            node.op, node.saved, node.params, node.hooks = op, saved, None, None
+            node.op, node.saved, node.params, node.hooks, node.tangents = op, saved, None, None, None
             node.targets = (x if x.node is None else x.node,)
             node.shape = out.shape
             node.seq = _number()
@@ -150,7 +150,7 @@ def _binary(op: Op, slow: Callable[..., Any]) -> Callable[..., Any]:
             else:
                 saved += (other, CONSTANT, 0) if other is y else (other, y.storage, y.storage.version)
         node = _new(Node)
-        node.op, node.saved, node.params, node.hooks = op, saved, None, None
+        node.op, node.saved, node.params, node.hooks, node.tangents = op, saved, None, None, None
         node.targets = (first, second)
         node.shape = result.array.shape
         node.seq = _number()

@@ -307,6 +307,7 @@ def node_of(op: Op, edges: tuple[Any, ...], saved: tuple[Any, ...], bound: Bound
     node.params = bound.rules
     node.shape = shape
     node.hooks = None
+    node.tangents = state.tangents
     node.seq = next(numbers)
     return node
 
@@ -325,7 +326,9 @@ def view_of(source: Tensor, op: Op, bound: Bound) -> View:
     above = source.view_of
     if above is None:
         return View(source, ((op, bound),), version, without)
-    return View(above.base, (*above.chain, (op, bound)), version, without or above.without_grad)
+    view = View(above.base, (*above.chain, (op, bound)), version, without or above.without_grad)
+    view.of_several = above.of_several
+    return view
 
 
 def as_operand(value: Any, name: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 
 class State(threading.local):
@@ -14,10 +15,16 @@ class State(threading.local):
         Whether ops are recorded.
     intercept : int
         How many rare modes (open forward-mode levels) are on; while it is not zero an op's call takes the detour.
+    level : object or None
+        Tells the open forward-mode level from every other.
+    tangents : list or None
+        During a detour, what the node made next keeps: [level, the operands' tangents, the result's].
     """
 
     grad_enabled: bool = True
     intercept: int = 0
+    level: object | None = None
+    tangents: list[Any] | None = None
 
 
 state = State()

@@ -39,7 +39,7 @@ def enter_dual_level() -> int:
         raise AutogradError("dual_level: nested forward mode is not supported; leave the open level first")
     global _current_level  # noqa: PLW0603 - PyTorch's name for it, which leak checks read
     _level.append([])
-    _current_level = 0
+    _current_level, state.level = 0, _level[0]
     state.intercept += 1
     return 0
 
@@ -49,7 +49,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
     if not _level:
         raise AutogradError("exit_dual_level: no level is open")
     global _current_level  # noqa: PLW0603
-    _current_level = -1
+    _current_level, state.level = -1, None
     state.intercept -= 1
     for reference in _level.pop():
         tensor = reference()
@@ -136,13 +136,26 @@ def _call(op: Op, operands: tuple[Any, ...], bound: Bound, inplace: bool = False
     with _suspended():
         if all(t is None for t in tangents) or not op.rules:
             return op.run_inplace(operands, bound) if inplace else op.run(operands, bound)
-        result = op.run(operands, bound)
-        tangent = push(op, operands, tangents, result, bound)
+        known = operands
+        if inplace:  # The tangent's own graph must not see the memory that is about to be written to.
+            copied = TENSOR_NAMESPACE[0].copy
+            known = (copied(operands[0]), *operands[1:])
+            tangents[0] = None if tangents[0] is None else copied(tangents[0])
+        state.tangents = kept = [state.level, tangents, None]
+        try:
+            result = op.run(known, bound)
+        finally:
+            state.tangents = None
+        kept[2] = tangent = push(op, known, tangents, result, bound)
         if not inplace:
             if tangent is not None:
                 set_tangent(result, tangent)
             return result
-        target = op.run_inplace(operands, bound)
+        state.tangents = kept
+        try:
+            target = op.run_inplace(operands, bound)
+        finally:
+            state.tangents = None
         if tangent is not None:
             _write_tangent(target, tangent)
         return target

@@ -95,7 +95,7 @@ class FunctionNode(BaseNode):
         if number < 0:
             return tensor  # type: ignore[no-any-return]
         result = Tensor(tensor.array, storage)
-        result.node, result.tracked = Output(self, number), True
+        result.node, result.tracked, result.extra = Output(self, number), True, tensor.extra
         return result
 
     # --- the node -----------------------------------------------------------------------------------------------------
@@ -286,6 +286,9 @@ def _push(cls: type[Function], ctx: FunctionNode, tangents: list[Tensor | None],
     for out, tangent in zip(outputs, values, strict=True):
         if isinstance(out, Tensor) and tangent is not None:
             forward_ad.set_tangent(out, tangent)
+            for entry in ctx._saved:
+                if entry is not None and entry[0].array is out.array:
+                    forward_ad.set_tangent(entry[0], tangent)
 
 
 class DelayedError(BaseNode):

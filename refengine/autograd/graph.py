@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final, Union
 
 from refengine.errors import AutogradError, FreedGraphError, StaleSaveError
+from refengine.state import state
 from refengine.tensor import Tensor
 
 numbers: Final = itertools.count(1)
@@ -142,14 +143,17 @@ class Node(BaseNode):
         The keyword arguments of each rule.
     shape : tuple of int
         The shape of the result.
+    tangents : list or None
+        Where a call took part in forward mode: [level, the operands' tangents, the result's].
     """
 
-    __slots__ = ("op", "params", "saved", "shape")
+    __slots__ = ("op", "params", "saved", "shape", "tangents")
 
     op: Any
     saved: tuple[Any, ...]
     params: Any
     shape: tuple[int, ...]
+    tangents: list[Any] | None
 
     def name(self) -> str:
         """Such as "MulBackward0"."""
@@ -193,6 +197,10 @@ class Node(BaseNode):
             return edge if edge.array is value else _leaf_alias(value, storage, edge)
         result = Tensor(value, storage if storage.array is not None else None)
         result.node, result.tracked = edge, edge is not None
+        if self.tangents is not None and self.tangents[0] is state.level:
+            tangent = self.tangents[2] if source < 0 else self.tangents[1][source]
+            if tangent is not None:
+                result.extras().tangent = tangent
         return result
 
     def pull(self, grads: list[Any], xp: Any, create_graph: bool, keep: bool) -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
     Raises
     ------
     InplaceError
-        On a leaf that requires grad, a view of one, a view made while gradients were off, or expanded memory.
+        On a leaf that requires grad, a view of one, a view made while gradients were off or as one of several, or expanded memory.
     """
     if layout.overlaps(tensor.array.shape, tensor.backend.strides(tensor.array)):
         raise InplaceError(
@@ -48,6 +48,11 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
         return
     if view.base.tracked and view.base.node is None:
         raise InplaceError(f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation; clone the leaf")
+    if view.of_several and (recording or view.base.tracked):
+        raise InplaceError(
+            f"{name}: this view is an output of a function that returns multiple views, such as unbind, split or chunk; such "
+            "outputs may not be modified in place; index the tensor instead, or clone the view"
+        )
     if view.without_grad and (recording or view.base.tracked):
         raise InplaceError(
             f"{name}: a view was created in no_grad mode and is being modified in place with grad mode enabled; make the view "

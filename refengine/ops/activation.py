@@ -57,7 +57,7 @@ class Relu6(_Activation):
         return xp.minimum(xp.maximum(x, 0), 6)
 
     def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
-        return xp.where(xp.logical_and(xp.greater(out, 0), xp.less(out, 6)), g, 0)
+        return xp.where(xp.logical_or(xp.less_equal(out, 0), xp.greater_equal(out, 6)), 0, g)
 
 
 class Hardtanh(_Activation):
@@ -77,7 +77,7 @@ class Hardtanh(_Activation):
         return xp.minimum(xp.maximum(x, low), high)
 
     def vjp(self, xp: Namespace, g: Array, x: Array, *, low: float, high: float) -> Array:
-        return xp.where(xp.logical_and(xp.greater(x, low), xp.less(x, high)), g, 0)
+        return xp.where(xp.logical_or(xp.less_equal(x, low), xp.greater_equal(x, high)), 0, g)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """With the default limits, or a wider upper one."""
@@ -120,7 +120,8 @@ class Elu(_Activation):
         return xp.where(xp.greater(x, 0), x, xp.expm1(xp.minimum(x, 0)) * alpha)
 
     def vjp(self, xp: Namespace, g: Array, x: Array, *, alpha: float) -> Array:
-        return xp.where(xp.greater(x, 0), g, g * (xp.exp(xp.where(xp.greater(x, 0), 0.0, x)) * alpha))
+        low = xp.less_equal(x, 0)
+        return xp.where(low, g * (xp.exp(xp.where(low, x, 0.0)) * alpha), g)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """With and without alpha."""
@@ -128,7 +129,7 @@ class Elu(_Activation):
 
 
 class Selu(_Activation):
-    """Return scale * elu(x, alpha) with the constants of self-normalizing networks. The derivative at 0 is scale * alpha."""
+    """Return scale * elu(x, alpha), constants of self-normalizing networks. The derivative at 0 is scale * alpha."""
 
     form = "function"
     elsewhere = {"torch": "selu"}
@@ -139,8 +140,8 @@ class Selu(_Activation):
         return xp.where(xp.greater(x, 0), x, xp.expm1(xp.minimum(x, 0)) * SELU_ALPHA) * SELU_SCALE
 
     def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
-        positive = xp.greater(x, 0)
-        return g * xp.where(positive, SELU_SCALE, xp.exp(xp.where(positive, 0.0, x)) * (SELU_SCALE * SELU_ALPHA))
+        low = xp.less_equal(x, 0)
+        return g * xp.where(low, xp.exp(xp.where(low, x, 0.0)) * (SELU_SCALE * SELU_ALPHA), SELU_SCALE)
 
 
 class Gelu(_Activation):
@@ -159,12 +160,12 @@ class Gelu(_Activation):
     def forward(self, xp: Namespace, x: Array, *, tanh: bool) -> Array:
         if tanh:
             return x * 0.5 * (xp.tanh((x + x * x * x * TANH_CUBIC) * SQRT_TWO_OVER_PI) + 1)
-        return x * 0.5 * (xp.erf(x * SQRT_HALF) + 1)
+        return x * 0.5 * xp.erfc(x * -SQRT_HALF)
 
     def vjp(self, xp: Namespace, g: Array, x: Array, *, tanh: bool) -> Array:
         if not tanh:
             density = xp.exp(x * x * -0.5) * INV_SQRT_TWO_PI
-            return g * ((xp.erf(x * SQRT_HALF) + 1) * 0.5 + x * density)
+            return g * (xp.erfc(x * -SQRT_HALF) * 0.5 + x * density)
         inner = xp.tanh((x + x * x * x * TANH_CUBIC) * SQRT_TWO_OVER_PI)
         slope = (x * x * (3 * TANH_CUBIC) + 1) * SQRT_TWO_OVER_PI
         return g * ((inner + 1) * 0.5 + x * 0.5 * (1 - inner * inner) * slope)
@@ -276,7 +277,9 @@ class Softmax(Single):
         """No integers."""
         operands = super().convert(operands)
         if not operands[0].dtype.is_differentiable:
-            raise NotImplementedDType(f"{self.name}: not implemented for {operands[0].dtype.name}; convert it with to(...) first")
+            raise NotImplementedDType(
+                f"{self.name}: not implemented for {operands[0].dtype.name}; convert it with to(...) first"
+            )
         return operands
 
     def bind(self, shape: Shape, dim: Any) -> dict[str, Any]:
@@ -325,7 +328,7 @@ class Softmin(Composite):
     domains = (SMOOTH,)
 
     def compose(self, x: Tensor, dim: int) -> Tensor:
-        return SOFTMAX(-x, dim)  # type: ignore[operator]
+        return SOFTMAX(-x, dim)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         return Call((x, draw.axis(x.ndim)))
@@ -382,6 +385,6 @@ class Glu(Single):
 SOFTMAX = Softmax()
 
 OPS: tuple[Op, ...] = (
-    Relu(), Relu6(), Hardtanh(), LeakyRelu(), Elu(), Selu(), Gelu(), Sigmoid(), Silu(), Softplus(), Softsign(), Logsigmoid(),
-    SOFTMAX, LogSoftmax(), Softmin(), Glu(),
+    Relu(), Relu6(), Hardtanh(), LeakyRelu(), Elu(), Selu(), Gelu(), Sigmoid(), Silu(), Softplus(), Softsign(),
+    Logsigmoid(), SOFTMAX, LogSoftmax(), Softmin(), Glu(),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from refengine.backends.base import Array, Namespace
-from refengine.dtype import INTEGER
+from refengine.dtypes import INTEGER
 from refengine.errors import DTypeError
 from refengine.layout import Shape
 from refengine.op import Binary, Elementwise, Op, Unary
@@ -24,7 +24,8 @@ class DivisionByZero(DTypeError, ZeroDivisionError):
 class _Division(Binary):
     """Divides; integers stay integers, and refuse 0.
 
-    The domains keep the quotient between two integers, so that it does not jump, and off 0, so that floor and trunc differ.
+    The domains keep the quotient between two integers, so that it does not jump, and below 0, so that floor and
+    trunc differ.
     """
 
     domains = (Interval(-5.8, -5.2), Interval(2.0, 2.5))
@@ -33,7 +34,9 @@ class _Division(Binary):
         """Refuse an integer division by zero."""
         x, y = super().convert(operands)
         if x.dtype.category <= INTEGER and (bool((y == 0).any()) if isinstance(y, Tensor) else y == 0):
-            raise DivisionByZero(f"{self.name}: expected divisors other than 0 for integers, got one; use floating tensors")
+            raise DivisionByZero(
+                f"{self.name}: expected divisors other than 0 for integers, got one; use floating tensors"
+            )
         return x, y
 
 
@@ -132,7 +135,9 @@ class Lerp(_Ternary):
     def sample(self, draw: Draw, x: Operand) -> Call:
         """The weight is a number or a tensor."""
         if draw.boolean():
-            return Call((x, draw.operand(tuple(x.shape), MODERATE, broadcast=True), draw.choice((0.5, 0.25, 1.5, -1.0))))
+            return Call(
+                (x, draw.operand(tuple(x.shape), MODERATE, broadcast=True), draw.choice((0.5, 0.25, 1.5, -1.0)))
+            )
         return Call(self.operands(draw, x))
 
 

@@ -14,7 +14,7 @@ from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 
 MODERATE = Interval(-20.0, 20.0)
-Extreme = namedtuple("Extreme", ("values", "indices"))  # noqa: PYI024 - unpacked and indexed, as PyTorch's is
+Extreme = namedtuple("Extreme", ("values", "indices"))
 
 
 class _Extremum(Reduction):
@@ -43,7 +43,9 @@ class _Extremum(Reduction):
 def refuse_empty(name: str, shape: Shape, axis: Shape) -> None:
     """Raise if there is nothing to take the extreme of."""
     if any(shape[one] == 0 for one in axis):
-        raise DimensionError(f"{name}: expected the reduced axes to have non-zero size, got shape {shape}; reduce another axis")
+        raise DimensionError(
+            f"{name}: expected the reduced axes to have non-zero size, got shape {shape}; reduce another axis"
+        )
 
 
 class Amax(_Extremum):
@@ -108,7 +110,9 @@ class _Best(Composite):
             return getattr(x, self.pairwise)(other)
         if dim is None:
             if keepdim:
-                raise ArgumentError(f"{self.name}: expected dim with keepdim=True, got dim=None; use {self.whole}(keepdim=True)")
+                raise ArgumentError(
+                    f"{self.name}: expected dim with keepdim=True, got dim=None; use {self.whole}(keepdim=True)"
+                )
             return getattr(x, self.whole)()
         one = layout.axis(dim, x.ndim)
         indices = getattr(x, self.where)(one)

@@ -28,7 +28,7 @@ def check_reduction(name: str, reduction: str, known: tuple[str, ...] = REDUCTIO
 
 def reduce(loss: Tensor, reduction: str) -> Tensor:
     """The mean, the sum, or every entry of a loss."""
-    return loss if reduction == "none" else getattr(loss, reduction)()  # type: ignore[no-any-return]
+    return loss if reduction == "none" else getattr(loss, reduction)()
 
 
 def _reductions(draw: Draw) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class HuberLoss(SmoothL1Loss):
     name = "huber_loss"
     elsewhere = {"torch": "nn.functional.huber_loss"}
 
-    def checked(self, delta: float = 1.0) -> float:  # type: ignore[override]
+    def checked(self, delta: float = 1.0) -> float:
         if delta <= 0:
             raise RangeError(f"huber_loss: expected delta > 0, got {delta=}")
         return float(delta)
@@ -178,8 +178,9 @@ class Logistic(Binary):
 
 
 class BinaryCrossEntropyWithLogits(Composite):
-    """Return the loss of logits x against probabilities `target`, weighted by `weight` and, where the target is 1, by
-    `pos_weight`; reduced.
+    """Return the loss of logits x against probabilities `target`, reduced.
+
+    `weight` is a factor of every entry, `pos_weight` one of the part that the target weighs.
     """
 
     group = "loss"
@@ -198,10 +199,12 @@ class BinaryCrossEntropyWithLogits(Composite):
     ) -> Tensor:
         check_reduction(self.name, reduction)
         if tuple(x.shape) != tuple(target.shape):
-            raise TargetError(f"{self.name}: expected a target of x's shape {tuple(x.shape)}, got {tuple(target.shape)}")
+            raise TargetError(
+                f"{self.name}: expected a target of x's shape {tuple(x.shape)}, got {tuple(target.shape)}"
+            )
         loss: Any = LOGISTIC(x, target)
         if pos_weight is not None:
-            loss = loss + (pos_weight - 1) * target * LOGISTIC(x, 1)  # type: ignore[operator]
+            loss = loss + (pos_weight - 1) * target * LOGISTIC(x, 1)
         return reduce(loss if weight is None else loss * weight, reduction)
 
     def accepts(self, shape: Shape) -> bool:
@@ -286,14 +289,24 @@ class PickedLoss(Op):
         return xp.scatter_add(share * g, classes, axis=axis, shape=shape)
 
     def _picks(
-        self, xp: Namespace, target: Array, weight: Array, axis: int, kept: Shape, side: Shape, shape: Shape, ignore: int
+        self,
+        xp: Namespace,
+        target: Array,
+        weight: Array,
+        axis: int,
+        kept: Shape,
+        side: Shape,
+        shape: Shape,
+        ignore: int,
     ) -> tuple[Array, Array]:
         """The target classes, 0 in place of what is ignored, and the weight of each, 0 where it is ignored."""
         target = xp.reshape(target, kept)
         ignored = xp.equal(target, ignore)
         classes = xp.where(ignored, xp.zeros_like(target), target)
         if xp.any(xp.logical_or(xp.less(classes, 0), xp.greater_equal(classes, shape[axis]))):
-            raise DimensionError(f"nll_loss: a target class is out of bounds, expected classes in [0, {shape[axis] - 1}] or {ignore}")
+            raise DimensionError(
+                f"nll_loss: a target class is out of bounds, expected classes in [0, {shape[axis] - 1}] or {ignore}"
+            )
         weights = xp.take_along_axis(xp.broadcast_to(xp.reshape(weight, side), shape), classes, axis=axis)
         return classes, xp.where(ignored, xp.zeros_like(weights), weights)
 
@@ -327,12 +340,18 @@ class NllLoss(Composite):
         axis = class_axis(x)
         if tuple(target.shape) != shape[:axis] + shape[axis + 1 :]:
             expected = shape[:axis] + shape[axis + 1 :]
-            raise TargetError(f"nll_loss: expected a target of shape {expected} for x of shape {shape}, got {tuple(target.shape)}")
+            raise TargetError(
+                f"nll_loss: expected a target of shape {expected} for x of shape {shape}, got {tuple(target.shape)}"
+            )
         if target.dtype.category > INTEGER:
-            raise DTypeError(f"nll_loss: expected a target of classes, dtype int64, got {target.dtype.name}; convert it with long()")
+            raise DTypeError(
+                f"nll_loss: expected a target of classes, dtype int64, got {target.dtype.name}; convert it with long()"
+            )
         weight = Tensor(x.backend.full((shape[axis],), 1, x.array.dtype)) if weight is None else weight.detach()
         if tuple(weight.shape) != (shape[axis],):
-            raise ShapeError(f"nll_loss: expected a weight for each of the {shape[axis]} classes, got shape {tuple(weight.shape)}")
+            raise ShapeError(
+                f"nll_loss: expected a weight for each of the {shape[axis]} classes, got shape {tuple(weight.shape)}"
+            )
         return PICKED(x, target, weight, ignore_index=int(ignore_index), reduction=reduction)
 
     def accepts(self, shape: Shape) -> bool:
@@ -386,7 +405,7 @@ class CrossEntropyLoss(Composite):
         check_reduction(self.name, reduction)
         if not 0.0 <= label_smoothing <= 1.0:
             raise SmoothingError(f"cross_entropy: expected label_smoothing in [0, 1], got {label_smoothing=}")
-        logs = x.log_softmax(class_axis(x))  # type: ignore[attr-defined]
+        logs = x.log_softmax(class_axis(x))
         if target.dtype.is_floating_point:
             return self._soft(logs, target, weight, reduction, label_smoothing)
         loss: Any = NLL(logs, target, weight, ignore_index, reduction)
@@ -398,7 +417,9 @@ class CrossEntropyLoss(Composite):
     def _soft(self, logs: Any, target: Any, weight: Any, reduction: str, smoothing: float) -> Tensor:
         """Against probabilities."""
         if tuple(target.shape) != tuple(logs.shape):
-            raise TargetError(f"cross_entropy: expected probabilities of x's shape {tuple(logs.shape)}, got {tuple(target.shape)}")
+            raise TargetError(
+                f"cross_entropy: expected probabilities of x's shape {tuple(logs.shape)}, got {tuple(target.shape)}"
+            )
         axis = class_axis(logs)
         if smoothing:
             target = target * (1 - smoothing) + smoothing / logs.shape[axis]
@@ -440,7 +461,7 @@ def _weighted(logs: Any, weight: Any, axis: int) -> Any:
 
 
 class KlDiv(Composite):
-    """Return target * (log(target) - x) for log-probabilities x, reduced; `log_target`: the target is a logarithm too."""
+    """Return target * (log(target) - x) for log-probabilities x, reduced; `log_target`: the target is one too."""
 
     group = "loss"
     form = "function"
@@ -460,7 +481,7 @@ class KlDiv(Composite):
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """Every reduction, both kinds of target."""
-        kwargs = draw.choice(({"reduction": "sum"}, {"reduction": "none"}, {"reduction": "batchmean"} if x.ndim else {"reduction": "sum"}))
+        kwargs: dict[str, Any] = {"reduction": draw.choice(("sum", "none", "batchmean") if x.ndim else ("sum", "none"))}
         if draw.boolean():
             kwargs = {**kwargs, "log_target": True}
         return Call((x, draw.operand(tuple(x.shape), PROBABILITY)), kwargs)
@@ -469,5 +490,6 @@ class KlDiv(Composite):
 LOGISTIC, PICKED, NLL = Logistic(), PickedLoss(), NllLoss()
 
 OPS: tuple[Op, ...] = (
-    MseLoss(), L1Loss(), SmoothL1Loss(), HuberLoss(), BinaryCrossEntropyWithLogits(), NLL, CrossEntropyLoss(), KlDiv(), LOGISTIC, PICKED,
+    MseLoss(), L1Loss(), SmoothL1Loss(), HuberLoss(), BinaryCrossEntropyWithLogits(), NLL, CrossEntropyLoss(), KlDiv(),
+    LOGISTIC, PICKED,
 )  # fmt: skip

@@ -61,7 +61,12 @@ class LayerNorm(Composite):
     elsewhere = {"torch": "nn.functional.layer_norm"}
 
     def compose(
-        self, x: Tensor, normalized_shape: Any, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+        self,
+        x: Tensor,
+        normalized_shape: Any,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        eps: float = 1e-5,
     ) -> Tensor:
         wanted = layout.sizes((normalized_shape,))
         shape = tuple(x.shape)
@@ -116,15 +121,17 @@ class BatchNorm(Composite):
             raise ShapeError(f"batch_norm: expected at least two dimensions, (N, C, ...), got shape {shape}")
         side = (shape[1],) + (1,) * (len(shape) - 2)
         _check_channels(shape[1], running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-        weight, bias = (None if given is None else given.reshape(side) for given in (weight, bias))  # type: ignore[attr-defined]
+        weight, bias = (None if given is None else given.reshape(side) for given in (weight, bias))
         if training:
             axis = tuple(i - len(shape) for i in range(len(shape)) if i != 1)
             _move(x, axis, running_mean, running_var, momentum)
             return affine(STANDARDIZE(x, axis, float(eps)), weight, bias)
         if running_mean is None or running_var is None:
-            raise AutogradError("batch_norm: expected running_mean and running_var where training=False, got None; pass training=True")
-        spread = (running_var + eps).sqrt().reshape(side)  # type: ignore[operator]
-        return affine((x - running_mean.reshape(side)) / spread, weight, bias)  # type: ignore[attr-defined]
+            raise AutogradError(
+                "batch_norm: expected running_mean and running_var where training=False, got None; pass training=True"
+            )
+        spread = (running_var + eps).sqrt().reshape(side)
+        return affine((x - running_mean.reshape(side)) / spread, weight, bias)
 
     def accepts(self, shape: Shape) -> bool:
         return len(shape) >= 2 and 0 not in shape and math.prod(shape) >= 2 * shape[1]
@@ -142,23 +149,27 @@ def _check_channels(count: int, **given: Tensor | None) -> None:
     """One value a channel each."""
     for name, tensor in given.items():
         if tensor is not None and tuple(tensor.shape) != (count,):
-            raise ShapeError(f"batch_norm: expected {name} of shape ({count},), one value a channel, got {tuple(tensor.shape)}")
+            raise ShapeError(
+                f"batch_norm: expected {name} of shape ({count},), one value a channel, got {tuple(tensor.shape)}"
+            )
 
 
 def _move(x: Tensor, axis: Shape, mean: Tensor | None, var: Tensor | None, momentum: float) -> None:
     """Move the running moments towards those of `x`."""
     count = math.prod(x.shape[one] for one in axis)
     if count == 1:
-        raise ChannelError(f"batch_norm: expected more than 1 value per channel when training, got input size {tuple(x.shape)}")
+        raise ChannelError(
+            f"batch_norm: expected more than 1 value per channel when training, got input size {tuple(x.shape)}"
+        )
     with no_grad():
         for running, now in ((mean, "mean"), (var, "var")):
             if running is not None:
-                running.copy_(running * (1 - momentum) + getattr(x, now)(axis) * momentum)  # type: ignore[attr-defined, operator]
+                running.copy_(running * (1 - momentum) + getattr(x, now)(axis) * momentum)
 
 
 def affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """``x * weight + bias``, either of which may be missing."""
-    result: Any = x if weight is None else x * weight  # type: ignore[operator]
+    result: Any = x if weight is None else x * weight
     return result if bias is None else result + bias  # type: ignore[no-any-return]
 
 
@@ -195,13 +206,15 @@ class Dropout(Composite):
         if not isinstance(p, (int, float)):
             raise ArgumentError(f"dropout: expected p to be a number, got {p!r} ({type(p).__name__})")
         if not 0 <= p <= 1:
-            raise RangeError(f"dropout: expected a probability p in [0, 1], got {p=}; p is the chance of an entry to be dropped")
+            raise RangeError(
+                f"dropout: expected a probability p in [0, 1], got {p=}; p is the chance of an entry to be dropped"
+            )
         if not training or p == 0:
             return x
         kept = random.default_generator.numpy.random(tuple(x.shape)) >= p
         scale = 0.0 if p == 1 else 1 / (1 - p)
         mask = Tensor(x.backend.array(kept * scale, x.array.dtype))
-        return x.mul_(mask) if inplace else x * mask  # type: ignore[attr-defined, operator, no-any-return]
+        return x.mul_(mask) if inplace else x * mask
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """What is the same at every call: outside training, nothing dropped, all dropped."""

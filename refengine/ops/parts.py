@@ -66,6 +66,9 @@ class Imag(Composite):
     structure = "linear"
     form = "function"
 
+    def accepts(self, shape: Shape) -> bool:
+        return False  # drawn programs have real operands
+
     def compose(self, x: Tensor) -> Tensor:
         if not x.is_complex():
             raise DTypeError(f"imag: expected a complex tensor, got dtype={x.dtype.name}")
@@ -103,14 +106,14 @@ class AngleOfComplex(Unary):
 
 
 class Angle(Composite):
-    """Return the angle in radians of a complex number; of a real one 0, or pi where it is negative, with derivative 0."""
+    """Return the angle in radians of a complex number; of a real one 0 or, where it is negative, pi: derivative 0."""
 
     group = "elementwise"
     structure = "other"
     domains = (Interval(-20.0, 20.0, avoid=(0.0,)),)
 
     def compose(self, x: Any) -> Tensor:
-        return ANGLE(x) if x.is_complex() else x * 0 + (x < 0) * math.pi  # type: ignore[no-any-return]
+        return ANGLE(x) if x.is_complex() else x * 0 + (x < 0) * math.pi
 
 
 REAL, IMAG, ANGLE = RealView(), ImagView(), AngleOfComplex()

@@ -8,7 +8,7 @@ from typing import Any
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.dtypes import INTEGER
+from refengine.dtypes import INTEGER, int64
 from refengine.errors import ArgumentError, DimensionError, DTypeError
 from refengine.layout import Shape
 from refengine.op import Composite, Op, Reduction, Single, as_operand, reduced
@@ -17,7 +17,7 @@ from refengine.tensor import Tensor
 
 MODERATE = Interval(-20.0, 20.0)
 SMALL = Interval(-3.0, 3.0)
-VarAndMean = namedtuple("VarAndMean", ("var", "mean"))  # noqa: PYI024 - unpacked and indexed, as PyTorch's is
+VarAndMean = namedtuple("VarAndMean", ("var", "mean"))
 
 
 def count_of(kept: Shape, shape: Shape) -> int:
@@ -34,14 +34,16 @@ def _typed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
 def _as_int64(operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     """Integer and bool operands as int64: PyTorch sums in no smaller type."""
     x = as_operand(operands[0], name)
-    return (x.to("int64"),) if x.dtype.category <= INTEGER and x.dtype.name != "int64" else (x,)
+    return (x.to(int64),) if x.dtype.category <= INTEGER and x.dtype is not int64 else (x,)
 
 
 def _as_floating(operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     """Operands, refused where they are integers."""
     x = as_operand(operands[0], name)
     if x.dtype.category <= INTEGER:
-        raise DTypeError(f"{name}: expected a floating or complex tensor, got dtype={x.dtype.name}; convert it with to(...) first")
+        raise DTypeError(
+            f"{name}: expected a floating or complex tensor, got dtype={x.dtype.name}; convert it with to(...) first"
+        )
     return (x,)
 
 
@@ -184,7 +186,7 @@ class CountNonzero(Reduction):
 
     differentiable = False
 
-    def bind(self, shape: Shape, dim: Any = None) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any = None) -> dict[str, Any]:  # type: ignore[override]
         return super().bind(shape, dim)
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
@@ -203,13 +205,15 @@ class Var(_Floating, Reduction):
 
     domains = (MODERATE,)
 
-    def bind(
+    def bind(  # type: ignore[override]
         self, shape: Shape, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
     ) -> dict[str, Any]:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
         if unbiased is not None and correction is not None:
-            raise ArgumentError(f"{self.name}: expected one of unbiased and correction, got {unbiased=} and {correction=}; give correction")
+            raise ArgumentError(
+                f"{self.name}: expected unbiased or correction, got {unbiased=} and {correction=}; give correction"
+            )
         correction = (1 if unbiased is None or unbiased else 0) if correction is None else correction
         found = super().bind(shape, dim, keepdim)
         count = count_of(found["kept"], shape)
@@ -287,13 +291,15 @@ class Norm(_Floating, Reduction):
     domains = (Interval(-20.0, 20.0, avoid=(0.0,)),)
     kinks = (Kink(0.0), Kink("tie", "split"))
 
-    def bind(self, shape: Shape, p: Any = 2, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:
+    def bind(self, shape: Shape, p: Any = 2, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:  # type: ignore[override]
         found = super().bind(shape, dim, keepdim)
         p = 2.0 if p is None or p == "fro" else p
         if not isinstance(p, (int, float)):
             raise ArgumentError(f"norm: expected p to be a number or 'fro', got {p!r}; nuclear norms belong to linalg")
         if p in (math.inf, -math.inf) and any(shape[one] == 0 for one in found["axis"]):
-            raise DimensionError(f"norm: expected reduced axes of non-zero size for {p=}, got shape {shape}; reduce another axis")
+            raise DimensionError(
+                f"norm: expected reduced axes of non-zero size for {p=}, got shape {shape}; reduce another axis"
+            )
         return found | {"p": float(p)}
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool, p: float) -> Array:
@@ -324,9 +330,12 @@ class Norm(_Floating, Reduction):
         return g * xp.where(flat, 0.0, xp.sign(x) * xp.pow(ratio, p - 1))
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """Every p, axes, keepdim."""
+        """Every p, axes, keepdim. PyTorch takes no p and "fro" for one axis or two only."""
         call = super().sample(draw, x)
         p = draw.choice((None, 1, 2, 3, math.inf, 1.5, -math.inf, 0, -2.0, "fro"))
+        dim = call.kwargs.get("dim")
+        if p in (None, "fro") and isinstance(dim, tuple) and len(dim) not in (1, 2):
+            p = 2
         if p is None or (p in (math.inf, -math.inf) and 0 in x.shape):
             return call
         return Call((x,), {"p": p, **call.kwargs})
@@ -338,7 +347,7 @@ class Logsumexp(Reduction):
     floating = True
     domains = (Interval(-50.0, 50.0),)
 
-    def bind(self, shape: Shape, dim: Any, keepdim: bool = False) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any, keepdim: bool = False) -> dict[str, Any]:  # type: ignore[override]
         found = super().bind(shape, dim, keepdim)
         return found | {"empty": any(shape[one] == 0 for one in found["axis"])}
 
@@ -367,7 +376,8 @@ class Cumsum(_Typed, Single):
     inplace = True
 
     def bind(self, shape: Shape, dim: Any) -> dict[str, Any]:
-        return {"axis": layout.axis(dim, len(shape)) if shape else _checked(dim)}
+        axis = layout.axis(dim, len(shape))
+        return {"axis": axis if shape else None}
 
     def forward(self, xp: Namespace, x: Array, *, axis: int | None) -> Array:
         return xp.copy(x) if axis is None else xp.cumulative_sum(x, axis=axis)
@@ -377,11 +387,6 @@ class Cumsum(_Typed, Single):
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         return Call((x, draw.axis(x.ndim)))
-
-
-def _checked(dim: Any) -> None:
-    """A 0-d tensor has the axes 0 and -1, and nothing to accumulate along them."""
-    layout.axis(dim, 0)
 
 
 def _behind(xp: Namespace, g: Array, axis: int) -> Array:

@@ -91,7 +91,9 @@ class Repeat(_Repeated):
     def bind(self, shape: Shape, *sizes: Any) -> dict[str, Any]:
         times = layout.sizes(sizes)
         if len(times) < len(shape) or any(count < 0 for count in times):
-            raise ShapeError(f"repeat: expected at least {len(shape)} counts of 0 or more for shape {tuple(shape)}, got {times}")
+            raise ShapeError(
+                f"repeat: expected at least {len(shape)} counts of 0 or more for shape {tuple(shape)}, got {times}"
+            )
         padded = (1,) * (len(times) - len(shape)) + tuple(shape)
         return {
             "split": tuple(n for size in padded for n in (1, size)),
@@ -130,7 +132,9 @@ class RepeatInterleave(_Repeated):
 
     def bind(self, shape: Shape, repeats: Any, dim: Any = None) -> dict[str, Any]:
         if not isinstance(repeats, int):
-            raise ShapeError(f"repeat_interleave: expected one count for all entries, got {repeats!r}; use index_select for others")
+            raise ShapeError(
+                f"repeat_interleave: expected one count for all entries, got {repeats!r}; use index_select for others"
+            )
         if repeats < 0:
             raise ShapeError(f"repeat_interleave: expected a count of 0 or more, got {repeats}")
         flat = (prod(shape),) if dim is None or not shape else tuple(shape)

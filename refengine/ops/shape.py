@@ -7,7 +7,7 @@ from typing import Any
 
 from refengine import dtypes, layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import DTypeError, ShapeError
+from refengine.errors import DTypeError, ShapeError, ViewError
 from refengine.layout import Shape
 from refengine.op import Binary, Composite, Op, Single, ViewOp, as_operand
 from refengine.spec import Call, Draw, Operand
@@ -74,7 +74,7 @@ class Reshape(Composite):
         wanted = layout.infer(tuple(x.array.shape), layout.sizes(shape))
         try:
             return VIEW(x, wanted)
-        except layout.ViewError:
+        except ViewError:
             return VIEW(CLONE(x, memory_format=ROW_MAJOR), wanted)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
@@ -140,7 +140,9 @@ class Expand(ViewOp):
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         lead = tuple(draw.choice((2, 1, 3)) for _ in range(draw.integer(0, 1))) if x.ndim < 4 else ()
-        return Call((x, lead + tuple(draw.choice((2, 3, 1)) if size == 1 else draw.choice((size, -1)) for size in x.shape)))
+        return Call(
+            (x, lead + tuple(draw.choice((2, 3, 1)) if size == 1 else draw.choice((size, -1)) for size in x.shape))
+        )
 
 
 class Clone(Single):
@@ -356,7 +358,9 @@ class ViewAs(Composite):
         return VIEW(x, tuple(other.shape))
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        return Call((x, draw.operand(some_shape(draw, prod(x.shape), named=True) if x.is_contiguous else tuple(x.shape))))
+        return Call(
+            (x, draw.operand(some_shape(draw, prod(x.shape), named=True) if x.is_contiguous else tuple(x.shape)))
+        )
 
 
 class ReshapeAs(Composite):
@@ -409,9 +413,17 @@ class Movedim(Composite):
         return Call((x, draw.axis(x.ndim), draw.axis(x.ndim)))
 
 
-VIEW, RESHAPE, PERMUTE, TRANSPOSE, EXPAND, CLONE, TO = View(), Reshape(), Permute(), Transpose(), Expand(), Clone(), To()
+VIEW, RESHAPE, PERMUTE, TRANSPOSE, EXPAND, CLONE, TO = (
+    View(),
+    Reshape(),
+    Permute(),
+    Transpose(),
+    Expand(),
+    Clone(),
+    To(),
+)
 
 OPS: tuple[Op, ...] = (
-    VIEW, Alias(), RESHAPE, PERMUTE, TRANSPOSE, EXPAND, CLONE, TO, Contiguous(), Copy(), Fill(), Zero(), Unsqueeze(), Squeeze(),
-    Flatten(), Unflatten(), ViewAs(), ReshapeAs(), ExpandAs(), Movedim(),
+    VIEW, Alias(), RESHAPE, PERMUTE, TRANSPOSE, EXPAND, CLONE, TO, Contiguous(), Copy(), Fill(), Zero(), Unsqueeze(),
+    Squeeze(), Flatten(), Unflatten(), ViewAs(), ReshapeAs(), ExpandAs(), Movedim(),
 )  # fmt: skip

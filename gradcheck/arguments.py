@@ -117,7 +117,7 @@ def as_subject(
 
 
 class _Call:
-    """The user's function over its tensors alone, giving its floating results; `seed` sets the random state of each call.
+    """The function over its tensors alone, giving its floating results; `seed` sets the random state of each call.
 
     A complex input is a pair of real ones here, and so is a complex result: derivatives are those of real functions.
     """

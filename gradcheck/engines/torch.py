@@ -36,6 +36,12 @@ class TorchEngine(TorchLike):
         tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
         return np.array((tensor.float() if tensor.dtype == self.library.bfloat16 else tensor).numpy())
 
+    def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:
+        """Accumulate into the leaves' `.grad`; what PyTorch says about the speed of odd layouts is left unsaid."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "grad and param do not obey", UserWarning)
+            super().backward(outputs, cotangents, retain_graph=retain_graph)
+
     def jvp(
         self, function: Function, primals: Sequence[Any], tangents: Sequence[Any]
     ) -> tuple[tuple[Any, ...], tuple[Any | None, ...]]:

@@ -18,7 +18,15 @@ from gradcheck.failures import Unsupported, UsageError
 from gradcheck.program import Array
 
 # What a refusal says, in PyTorch's words, when the fault is not the gradient's but a rule that does not exist.
-_REFUSALS = ("once_differentiable", "forward ad", "forward mode", "forward-mode", "jvp", "does not require grad")
+_REFUSALS = (
+    "once_differentiable",
+    "forward ad",
+    "forward mode",
+    "forward-mode",
+    "jvp",
+    "does not require grad",
+    "is not differentiable with respect to argument",
+)
 
 
 class TorchLike:
@@ -57,7 +65,11 @@ class TorchLike:
         target = self._resolve(op, inplace)
         if target is None:
             raise UsageError(f"{self.name}: has no op {op + '_' if inplace else op!r}")
-        result = target(*args, **kwargs)
+        try:
+            result = target(*args, **kwargs)
+        except RuntimeError as error:
+            _raise_refusal(error)
+            raise
         return args[0] if result is None else result
 
     def _resolve(self, op: str, inplace: bool) -> Callable[..., Any] | None:
@@ -196,11 +208,8 @@ class TorchLike:
     def _refusal_is_no_verdict(self) -> Iterator[None]:
         try:
             yield
-        except NotImplementedError as error:
-            raise Unsupported(_first_line(error)) from error
         except RuntimeError as error:
-            if any(word in str(error).lower() for word in _REFUSALS):
-                raise Unsupported(_first_line(error)) from error
+            _raise_refusal(error)
             raise
 
     def locate_backward(self, function: Function, outputs: Sequence[Any] = ()) -> str | None:
@@ -340,6 +349,13 @@ def _filler(dtype: np.dtype[Any]) -> Any:
     if dtype.kind in "fc":
         return np.nan
     return True if dtype.kind == "b" else np.iinfo(dtype).max
+
+
+def _raise_refusal(error: RuntimeError) -> None:
+    """Raise `Unsupported` if `error` says that a rule does not exist, as a NotImplementedError always does."""
+    text = str(error).lower()
+    if isinstance(error, NotImplementedError) or any(words in text for words in _REFUSALS):
+        raise Unsupported(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -93,8 +93,8 @@ def copy_dense(x: Any) -> Any:
 
 
 def roll(x: Any, shift: Shape, *, axis: Shape) -> Any:
-    """A copy rotated along axes."""
-    return np.roll(x, shift, axis)
+    """A row-major copy rotated along axes."""
+    return np.array(np.roll(x, shift, axis), order="C", copy=None)
 
 
 def astype(x: Any, dtype: Any) -> Any:
@@ -135,8 +135,8 @@ def broadcast_to(x: Any, shape: Shape) -> Any:
 
 
 def flip(x: Any, *, axis: Shape) -> Any:
-    """A reversed copy (PyTorch's flip is no view)."""
-    return np.ascontiguousarray(np.flip(x, axis)).reshape(x.shape)
+    """A reversed copy (PyTorch's flip is no view) that keeps the order of the axes in memory."""
+    return np.array(np.flip(x, axis), order="K", copy=True)
 
 
 def sum_to(x: Any, shape: Shape) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ShapeError
+from refengine.errors import DimensionError, ShapeError
 from refengine.layout import Shape
 from refengine.op import Composite, Op, Single
 from refengine.spec import Call, Draw, Operand
@@ -25,7 +25,7 @@ class Flip(Single):
         return {"axis": axis}
 
     def forward(self, xp: Namespace, x: Array, *, axis: Shape) -> Array:
-        return xp.flip(x, axis=axis) if axis else xp.copy(x)
+        return xp.flip(x, axis=axis) if axis else xp.copy_dense(x)
 
     def vjp(self, xp: Namespace, g: Array, *, axis: Shape) -> Array:
         return xp.flip(g, axis=axis) if axis else g
@@ -47,19 +47,17 @@ class Roll(Single):
             if len(steps) != 1:
                 raise ShapeError(f"roll: expected one shift where dims is not given, got {shifts=}")
             return {"shift": steps, "axis": (-1,), "shape": tuple(shape), "flat": (prod(shape),)}
+        if not shape:
+            raise DimensionError(f"roll: expected no dims for a 0-d tensor, got {dims=}")
         axes = tuple(layout.axis(dim, len(shape)) for dim in layout.sizes((dims,)))
         if len(axes) != len(steps):
             raise ShapeError(f"roll: expected as many shifts as dims, got {shifts=} and {dims=}")
-        return {"shift": steps, "axis": axes if shape else (), "shape": tuple(shape), "flat": tuple(shape)}
+        return {"shift": steps, "axis": axes, "shape": tuple(shape), "flat": tuple(shape)}
 
     def forward(self, xp: Namespace, x: Array, *, shift: Shape, axis: Shape, shape: Shape, flat: Shape) -> Array:
-        if not axis:
-            return xp.copy(x)
         return xp.reshape(xp.roll(xp.reshape(x, flat), shift, axis=axis), shape)
 
     def vjp(self, xp: Namespace, g: Array, *, shift: Shape, axis: Shape, shape: Shape, flat: Shape) -> Array:
-        if not axis:
-            return g
         return xp.reshape(xp.roll(xp.reshape(g, flat), tuple(-step for step in shift), axis=axis), shape)
 
     def sample(self, draw: Draw, x: Operand) -> Call:

@@ -129,6 +129,8 @@ class Transpose(ViewOp):
 class Expand(ViewOp):
     """Return a view that repeats axes of size 1 with stride 0; -1 keeps a size."""
 
+    aliases = ("broadcast_to",)
+
     def bind(self, shape: Shape, *size: Any) -> dict[str, Any]:
         return {"shape": layout.expand(tuple(shape), layout.sizes(size)), "source": tuple(shape)}
 

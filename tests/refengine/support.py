@@ -26,8 +26,8 @@ class Constant:
 
 
 def ours(name: str) -> Any:
-    """The engine's op."""
-    return catalogue.get(name)
+    """The engine's op, by its name or an alias."""
+    return next((op for op in catalogue.ops() if name in op.aliases), None) or catalogue.get(name)
 
 
 def theirs(name: str) -> Any:

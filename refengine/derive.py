@@ -10,7 +10,7 @@ from refengine import catalogue, conversion, fast, random
 from refengine.autograd import engine, graph
 from refengine.methods import TensorMethods
 from refengine.op import Composite, Op, number
-from refengine.ops import comparison, linalg, scattering
+from refengine.ops import comparison, indexing, linalg, scattering
 from refengine.tensor import Tensor
 
 OPERATORS = {
@@ -122,6 +122,9 @@ def backward(
     engine.backward(self, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
 
 
+FUNCTIONS: dict[str, Callable[..., Any]] = {**comparison.FUNCTIONS, **indexing.FUNCTIONS}
+"""What PyTorch has as method and as function, and does not return one tensor."""
+
 OWN: dict[str, Callable[..., Any]] = {
     "backward": backward,
     "register_hook": graph.register_hook,
@@ -131,7 +134,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "uniform_": random.uniform_,
     "bernoulli_": random.bernoulli_,
     **conversion.METHODS,
-    **comparison.FUNCTIONS,
+    **FUNCTIONS,
     **scattering.METHODS,
 }
 
@@ -149,9 +152,10 @@ def function(op: Op, name: str) -> Callable[..., Any]:
 
 
 def functions() -> dict[str, Callable[..., Any]]:
-    """Every op as a module function, by name and aliases."""
+    """Every op as a module function, by name and aliases, and the functions beside them that return no single tensor."""
     public = [op for op in catalogue.ops() if not op.name.startswith("_")]
-    return {name: function(op, name) for op in public for name in (op.name, *op.aliases)}
+    made = {name: function(op, name) for op in public for name in (op.name, *op.aliases)}
+    return made | FUNCTIONS
 
 
 fill()

@@ -62,8 +62,8 @@ class RangeError(ShapeError, ValueError):
     """Bounds and a step that make no sequence."""
 
 
-class RaggedError(RefengineError, ValueError):
-    """Nested sequences that make no array."""
+class DataError(RefengineError, TypeError, ValueError, RuntimeError):
+    """Values that make no tensor; PyTorch raises one or the other of these three."""
 
 
 class DTypeError(RefengineError, RuntimeError):
@@ -72,6 +72,10 @@ class DTypeError(RefengineError, RuntimeError):
 
 class DimensionError(RefengineError, IndexError):
     """An axis or an index out of range."""
+
+
+class PositionError(DimensionError, RuntimeError):
+    """Indices that are out of range or do not fit what is read or written; PyTorch raises either type, as the operation has it."""
 
 
 class ArgumentError(RefengineError, TypeError):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from refengine import dtypes
-from refengine.errors import ArgumentError, DimensionError, DTypeError
+from refengine.errors import ArgumentError, DimensionError, DTypeError, PositionError
 from refengine.layout import Shape
 from refengine.op import Bound, Op, as_operand
 from refengine.tensor import Tensor
@@ -32,14 +32,14 @@ class Key:
     items : tuple
         What the namespace's `index` takes.
     storages : tuple of Storage
-        The memory of the index tensors, whose versions are checked like those of any saved value.
+        The memory of the index tensors and masks, whose versions are checked like those of any saved value.
     """
 
     __slots__ = ("items", "storages")
 
-    def __init__(self, items: tuple[Any, ...]) -> None:
+    def __init__(self, items: tuple[Any, ...], masks: Sequence[Tensor] = ()) -> None:
         self.items = tuple(item.array if isinstance(item, Tensor) else item for item in items)
-        self.storages = tuple(item.storage for item in items if isinstance(item, Tensor))
+        self.storages = tuple(item.storage for item in (*items, *masks) if isinstance(item, Tensor))
 
     @property
     def version(self) -> int:
@@ -71,6 +71,7 @@ def split(key: Any, x: Tensor) -> tuple[tuple[Any, ...], Key | None]:
     items[at : at + 1] = [FULL] * (x.ndim - used)
     basic: list[Any] = []
     arrays: list[Any] = []
+    masks = [item for item in items if isinstance(item, Tensor) and item.dtype in MASKS]
     axis = 0
     for item in items:
         if item is None or isinstance(item, (int, tuple)):
@@ -88,7 +89,7 @@ def split(key: Any, x: Tensor) -> tuple[tuple[Any, ...], Key | None]:
         basic.pop()
     while arrays and isinstance(arrays[-1], slice):
         arrays.pop()
-    return tuple(basic), Key(tuple(arrays)) if arrays else None
+    return tuple(basic), Key(tuple(arrays), masks) if arrays else None
 
 
 def _plain(item: Any, x: Tensor) -> Any:
@@ -119,7 +120,7 @@ def _integer(value: Any) -> int:
 
 def _from_values(values: Any, x: Tensor) -> Tensor:
     """A tensor of indices from nested lists or an array."""
-    array = values if type(values) is x.backend.array_type else x.backend.array(values)
+    array: Any = values if type(values) is x.backend.array_type else x.backend.array(values)
     if not array.size and array.dtype.kind == "f":
         array = x.backend.xp.astype(array, dtypes.int64.numpy)
     if array.dtype.kind not in "iub":
@@ -136,7 +137,9 @@ def _consumes(item: Any) -> int:
 
 def _check_mask(mask: Tensor, shape: Shape, axis: int) -> None:
     if tuple(mask.shape) != shape:
-        raise DimensionError(f"index: the shape of the mask {tuple(mask.shape)} at index {axis} does not match the shape of the indexed axes {shape}")
+        raise DimensionError(
+            f"index: the shape of the mask {tuple(mask.shape)} at index {axis} does not match the shape of the indexed axes {shape}"
+        )
 
 
 def _positions(mask: Tensor) -> list[Any]:
@@ -159,6 +162,7 @@ def of_tensors(indices: Any, x: Tensor) -> Key:
     if not isinstance(indices, (tuple, list)):
         raise ArgumentError(f"index_put: expected indices to be a tuple of tensors, got {type(indices).__name__}")
     arrays: list[Any] = []
+    masks = [item for item in indices if isinstance(item, Tensor) and item.dtype in MASKS]
     for item in indices:
         index = None if item is None else _plain(item, x) if not isinstance(item, Tensor) else item
         if index is None:
@@ -172,7 +176,7 @@ def of_tensors(indices: Any, x: Tensor) -> Key:
             arrays.append(index)
     if len(arrays) > x.ndim:
         raise DimensionError(f"too many indices for tensor of dimension {x.ndim}, got {len(arrays)}")
-    return Key(tuple(arrays))
+    return Key(tuple(arrays), masks)
 
 
 class Indexed(Op):
@@ -199,7 +203,9 @@ class Indexed(Op):
         given = dict(zip(self.arguments, args[1:], strict=False))
         twice = given.keys() & kwargs.keys()
         if twice or len(args) - 1 > len(given):
-            raise ArgumentError(f"{self.name}: expected {', '.join(self.arguments)}, got {len(args) - 1} arguments and {sorted(kwargs)}")
+            raise ArgumentError(
+                f"{self.name}: expected {', '.join(self.arguments)}, got {len(args) - 1} arguments and {sorted(kwargs)}"
+            )
         given.update(kwargs)
         missing = [name for name in self.inputs[1:] if name not in given]
         if missing:
@@ -221,15 +227,17 @@ class Indexed(Op):
         value = as_operand(value, self.name)
         if value.dtype is not x.dtype:
             if value.ndim:
-                raise DTypeError(f"{self.name}: expected {name} to have the dtype of the tensor, {x.dtype.name}, got {value.dtype.name}")
-            value = value.to(x.dtype)  # type: ignore[attr-defined]
+                raise DTypeError(
+                    f"{self.name}: expected {name} to have the dtype of the tensor, {x.dtype.name}, got {value.dtype.name}"
+                )
+            value = value.to(x.dtype)
         return value
 
     def _index(self, index: Tensor) -> Tensor:
         if index.dtype not in (dtypes.int64, dtypes.int32):
             raise DTypeError(f"{self.name}: expected an index of dtype int64, got {index.dtype.name}")
         if not self.may_be_negative and index.array.size and index.array.min() < 0:
-            raise DimensionError(f"{self.name}: index {index.array.min()} is out of bounds; indices count from 0 here")
+            raise PositionError(f"{self.name}: index {index.array.min()} is out of bounds; indices count from 0 here")
         return index
 
     def run(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
@@ -237,14 +245,14 @@ class Indexed(Op):
         try:
             return super().run(operands, bound)
         except IndexError as error:
-            raise DimensionError(f"{self.name}: {error}") from None
+            raise PositionError(f"{self.name}: {error}") from None
 
     def run_inplace(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
         """With the engine's own errors."""
         try:
             return super().run_inplace(operands, bound)
         except IndexError as error:
-            raise DimensionError(f"{self.name}_: {error}") from None
+            raise PositionError(f"{self.name}_: {error}") from None
 
     def save(self, edges: Sequence[Any], inputs: Sequence[Any], out: tuple[Any, Any, int]) -> tuple[Any, ...]:
         """A key is saved with its own version."""
@@ -254,6 +262,8 @@ class Indexed(Op):
 def as_number(name: str, value: Any, x: Tensor) -> Any:
     """A Python number, if x's dtype can hold it."""
     category = dtypes.of_number(value).category
-    if category > x.dtype.category and (category == dtypes.COMPLEX or x.dtype.category == dtypes.INTEGER and value != int(value)):
+    if category > x.dtype.category and (
+        category == dtypes.COMPLEX or (x.dtype.category == dtypes.INTEGER and value != int(value))
+    ):
         raise DTypeError(f"{name}: value {value!r} cannot be converted to {x.dtype.name} without loss")
     return value

@@ -99,6 +99,8 @@ def functions_stub() -> str:
     for op in catalogue.ops():
         if not op.name.startswith("_"):
             lines += [_definition(name, parameters(op), returns(op)) for name in (op.name, *op.aliases)]
+    for name, own in derive.FUNCTIONS.items():
+        lines.append(_own_definition(name, own).replace("self", "x: Tensor", 1).lstrip())
     return "".join(lines)
 
 

@@ -45,12 +45,15 @@ class View:
         The storage's version when this view's place in the graph was last worked out.
     without_grad : bool
         Whether it was made while gradients were off, which forbids recorded in-place operations on it.
+    of_several : bool
+        Whether it, or what it is a view of, is one of the views that one function returned, which forbids them too.
     """
 
-    __slots__ = ("base", "chain", "version", "without_grad")
+    __slots__ = ("base", "chain", "of_several", "version", "without_grad")
 
     def __init__(self, base: Tensor, chain: tuple[Any, ...], version: int, without_grad: bool) -> None:
         self.base, self.chain, self.version, self.without_grad = base, chain, version, without_grad
+        self.of_several = False
 
 
 class Extra:
@@ -142,7 +145,8 @@ class Tensor(TensorMethods):
 
     def stride(self, dim: int | None = None) -> Any:
         """Strides in elements, or one of them."""
-        strides = self.backend.strides(self.array)
+        shape = tuple(self.array.shape)
+        strides = layout.contiguous_strides(shape) if 0 in shape else self.backend.strides(self.array)
         return strides if dim is None else strides[layout.axis(dim, self.ndim)]
 
     def storage_offset(self) -> int:

@@ -129,7 +129,8 @@ def broadcast_to(x: Any, shape: Shape) -> Any:
         return x
     lead = len(shape) - len(have)
     strides = (0,) * lead + tuple(
-        0 if size == 1 and want != 1 else stride for size, want, stride in zip(have, shape[lead:], x.strides, strict=True)
+        0 if size == 1 and want != 1 else stride
+        for size, want, stride in zip(have, shape[lead:], x.strides, strict=True)
     )
     return as_strided(np.asarray(x), shape, strides)
 
@@ -185,7 +186,7 @@ def any_integers(key: Any) -> bool:
 
 
 def take_along_axis(x: Any, indices: Any, *, axis: int) -> Any:
-    """x at `indices` along `axis`, which may be shorter than x along the others, as PyTorch's gather."""
+    """X at `indices` along `axis`, which may be shorter than x along the others, as PyTorch's gather."""
     return x[_along(indices, axis)] if x.ndim else x.reshape(1)[indices]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from refengine import dtypes
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ArgumentError, DTypeError
-from refengine.op import Binary, Comparison, Elementwise, Op, Unary, promote
+from refengine.errors import ArgumentError, DTypeError, UnsupportedError
+from refengine.op import Comparison, Elementwise, Op, Unary, promote
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 
@@ -61,7 +62,7 @@ class Isclose(Comparison):
             raise ArgumentError(f"isclose: expected tolerances that are not negative, got rtol={rtol}, atol={atol}")
         return {"rtol": rtol, "atol": atol, "equal_nan": equal_nan}
 
-    def forward(self, xp: Namespace, x: Array, y: Array, *, rtol: float, atol: float, equal_nan: bool) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, y: Array, *, rtol: float, atol: float, equal_nan: bool) -> Array:
         finite = xp.logical_and(xp.isfinite(x), xp.isfinite(y))
         gap = xp.abs(xp.where(finite, x, 0) - xp.where(finite, y, 0))
         near = xp.less_equal(gap, atol + rtol * xp.abs(xp.where(finite, y, 0)))
@@ -71,7 +72,9 @@ class Isclose(Comparison):
     def sample(self, draw: Draw, x: Operand) -> Call:
         """With the default tolerances and others."""
         y = draw.operand(tuple(x.shape), broadcast=True)
-        return Call((x, y), {"rtol": draw.choice((0.1, 0.0)), "atol": draw.choice((0.5, 0.0))} if draw.boolean() else {})
+        return Call(
+            (x, y), {"rtol": draw.choice((0.1, 0.0)), "atol": draw.choice((0.5, 0.0))} if draw.boolean() else {}
+        )
 
 
 class Predicate(Unary):
@@ -129,14 +132,16 @@ class Bitwise(Elementwise):
     """An operation on the bits of integers, or on bools; programs of real numbers do not draw it."""
 
     group = "comparison"
-    inputs = ("x", "y")
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     differentiable = False
 
     def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """Integers and bools only."""
         result = promote(self, operands)
-        if any(isinstance(o, Tensor) and o.dtype.is_differentiable or isinstance(o, (float, complex)) for o in result):
-            raise DTypeError(f"{self.name}: expected integers or bools, got {', '.join(_kind(o) for o in operands)}")
+        if any((isinstance(o, Tensor) and o.dtype.is_differentiable) or isinstance(o, (float, complex)) for o in result):
+            raise UnsupportedError(
+                f"{self.name}: expected integers or bools, got {', '.join(_kind(o) for o in operands)}"
+            )
         return result
 
     def accepts(self, shape: Any) -> bool:
@@ -192,10 +197,12 @@ class Where(Elementwise):
         """A bool condition; x and y are promoted."""
         condition = operands[0]
         if not isinstance(condition, Tensor) or condition.dtype is not dtypes.bool_:
-            raise DTypeError(f"where: expected condition to be a bool tensor, got {_kind(condition)}; compare with != 0")
+            raise DTypeError(
+                f"where: expected condition to be a bool tensor, got {_kind(condition)}; compare with != 0"
+            )
         return promote(self, operands)
 
-    def forward(self, xp: Namespace, condition: Array, x: Array, y: Array) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, condition: Array, x: Array, y: Array) -> Array:
         return xp.where(condition, x, y)
 
     def vjp_x(self, xp: Namespace, g: Array, condition: Array) -> Array:
@@ -205,10 +212,12 @@ class Where(Elementwise):
         return xp.where(condition, xp.zeros_like(g), g)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """x on either side; the other a tensor that broadcasts, x itself, or a number."""
+        """X on either side; the other a tensor that broadcasts, x itself, or a number."""
         kind = draw.choice(("tensor", "number", "same"))
         shape = tuple(x.shape)
-        other = x if kind == "same" else (draw.real(-2.0, 2.0) if kind == "number" else draw.operand(shape, broadcast=True))
+        other = (
+            x if kind == "same" else (draw.real(-2.0, 2.0) if kind == "number" else draw.operand(shape, broadcast=True))
+        )
         condition = draw.mask(shape if kind != "tensor" or draw.integer(0, 3) < 3 else shape[1:])
         return Call((condition, other, x) if draw.boolean() else (condition, x, other))
 
@@ -228,15 +237,17 @@ class Clamp(Elementwise):
     group = "comparison"
     inputs = ("x", "low", "high")
     domains = (Interval(-20.0, 20.0, avoid=(-1.0, 1.0)), Interval(-3.0, -0.5), Interval(0.5, 3.0))
-    kinks = (Kink(-1.0, 1.0), Kink(1.0, 1.0), Kink("tie", 1.0))
-    aliases = ("clip",)
+    kinks: ClassVar[tuple[Kink, ...]] = (Kink(-1.0, 1.0), Kink(1.0, 1.0), Kink("tie", 1.0))
+    aliases: ClassVar[tuple[str, ...]] = ("clip",)
     bounds: ClassVar[tuple[str, ...]] = ("min", "max")
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
         """Bounds that are not given are None."""
         given = dict(zip(self.bounds, args[1:], strict=False))
         if len(args) - 1 > len(given) or not kwargs.keys() <= set(self.bounds) - given.keys():
-            raise ArgumentError(f"{self.name}: expected at most {' and '.join(self.bounds)}, got {args[1:]} and {kwargs}")
+            raise ArgumentError(
+                f"{self.name}: expected at most {' and '.join(self.bounds)}, got {args[1:]} and {kwargs}"
+            )
         given.update(kwargs)
         low, high = given.get("min"), given.get("max")
         if low is None and high is None:
@@ -249,7 +260,7 @@ class Clamp(Elementwise):
         promoted = promote(self, tuple(x if o is None else o for o in operands))
         return tuple(None if o is None else p for o, p in zip(operands, promoted, strict=True))
 
-    def forward(self, xp: Namespace, x: Array, low: Array, high: Array) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, low: Array, high: Array) -> Array:
         result = x if low is None else xp.maximum(x, low)
         return result if high is None else xp.minimum(result, high)
 
@@ -273,7 +284,9 @@ class Clamp(Elementwise):
         """Numbers or tensors, one bound or both."""
         which = draw.choice((("min", "max"), ("min",), ("max",)))
         if draw.integer(0, 3) == 3:
-            return Call((x,), {name: draw.operand(tuple(x.shape), self._domain(name), broadcast=True) for name in which})
+            return Call(
+                (x,), {name: draw.operand(tuple(x.shape), self._domain(name), broadcast=True) for name in which}
+            )
         return Call((x,), {name: {"min": -1.0, "max": 1.0}[name] for name in which})
 
     def _domain(self, bound: str) -> Interval:
@@ -333,5 +346,5 @@ OPS: tuple[Op, ...] = (
     BitwiseAnd(), BitwiseOr(), BitwiseXor(), BitwiseNot(), Where(), Clamp(), ClampMin(), ClampMax(),
 )  # fmt: skip
 
-FUNCTIONS = {"equal": equal, "allclose": allclose}
+FUNCTIONS: dict[str, Callable[..., Any]] = {"equal": equal, "allclose": allclose}
 """Methods and functions that return a Python bool."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ArgumentError, DimensionError, RangeError, ShapeError
-from refengine.key import Indexed, Key, along, as_slices, split
+from refengine.errors import DimensionError, RangeError, ShapeError
+from refengine.key import FULL, Indexed, Key, along, as_slices, split
 from refengine.layout import Shape
 from refengine.op import Bound, Composite, Op, ViewOp
 from refengine.spec import Call, Draw, Operand
@@ -15,20 +17,20 @@ from refengine.tensor import Tensor
 
 
 class Part(ViewOp):
-    """Return the view that integers, None and slices (start, stop, step), one for each leading axis, give."""
+    """Return the view that integers and slices (start, stop, step), one for each leading axis, give."""
 
     name = "_part"
     group = ""
     backward_name = "SliceBackward0"
 
     def bind(self, shape: Shape, *items: Any) -> dict[str, Any]:
-        axes = iter(enumerate(shape))
-        for item in items:
-            axis, size = (-1, 0) if item is None else next(axes)
+        for axis, item in enumerate(items):
             if isinstance(item, int):
-                in_range("index", item, axis, size)
-            elif item is not None and item[2] is not None and item[2] <= 0:
-                raise RangeError(f"index: expected the step of a slice to be greater than zero, got {item[2]}; use flip")
+                in_range("index", item, axis, shape[axis])
+            elif item[2] is not None and item[2] <= 0:
+                raise RangeError(
+                    f"index: expected the step of a slice to be greater than zero, got {item[2]}; use flip"
+                )
         return {"key": as_slices(items), "shape": tuple(shape)}
 
     def forward(self, xp: Namespace, x: Array, *, key: Any) -> Array:
@@ -102,7 +104,9 @@ class Narrow(ViewOp):
             raise DimensionError(f"narrow: expected start in [{-size}, {size}], got {start}")
         start += size if start < 0 else 0
         if length < 0 or start + length > size:
-            raise ShapeError(f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}), or the length is negative")
+            raise ShapeError(
+                f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}), or the length is negative"
+            )
         return {"key": along(axis, slice(start, start + length)), "shape": tuple(shape)}
 
     def forward(self, xp: Namespace, x: Array, *, key: Any) -> Array:
@@ -116,7 +120,14 @@ class Narrow(ViewOp):
         dim = draw.axis(x.ndim)
         size = x.shape[dim]
         start = draw.integer(0, size)
-        return Call((x, dim, start - size if size and draw.boolean() and start < size else start, size - start - draw.integer(0, size - start)))
+        return Call(
+            (
+                x,
+                dim,
+                start - size if size and draw.boolean() and start < size else start,
+                size - start - draw.integer(0, size - start),
+            )
+        )
 
 
 class Index(Indexed):
@@ -131,7 +142,7 @@ class Index(Indexed):
     def bind(self, x: Shape, key: Shape) -> dict[str, Any]:
         return {"shape": tuple(x)}
 
-    def forward(self, xp: Namespace, x: Array, key: Key) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, key: Key) -> Array:
         return xp.index(x, key.items)
 
     def vjp_x(self, xp: Namespace, g: Array, key: Key, *, shape: Shape) -> Array:
@@ -157,11 +168,7 @@ class Getitem(Composite):
         if type(key) is int and x.array.ndim:
             return SELECT(x, 0, key)
         basic, index = split(key, x)
-        part = x
-        if basic == (None,):
-            part = x.unsqueeze(0)  # type: ignore[attr-defined]
-        elif basic or index is None:
-            part = PART(x, *basic)
+        part = view_at(x, basic) if basic or index is None else x
         return part if index is None else INDEX(part, index)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
@@ -169,7 +176,11 @@ class Getitem(Composite):
         kind = draw.choice(("basic", "index", "mask", "mixed"))
         shape = tuple(x.shape)
         if kind == "mask" or not shape:
-            return Call((x, draw.mask(shape[: draw.integer(0, 1) or len(shape)])) if kind == "mask" else (x, draw.choice((..., None, ()))))
+            return Call(
+                (x, draw.mask(shape[: draw.integer(0, 1) or len(shape)]))
+                if kind == "mask"
+                else (x, draw.choice((..., None, ())))
+            )
         if kind == "index":
             return Call((x, self._indices(draw, shape[0])))
         items: list[Any] = [self._basic(draw, size) for size in shape[: draw.integer(1, len(shape))]]
@@ -202,158 +213,14 @@ def _position(draw: Draw, size: int) -> int:
     return index - size if draw.boolean() else index
 
 
-class IndexSelect(Indexed):
-    """Return the entries of an axis at the indices given by a one-dimensional tensor, a copy.
-
-    Raises
-    ------
-    DimensionError
-        If an index is negative or out of range.
-    """
-
-    inputs = ("x", "index")
-    arguments = ("dim", "index")
-    min_ndim = 1
-
-    def bind(self, x: Shape, index: Shape, dim: Any) -> dict[str, Any]:
-        if len(index) > 1:
-            raise DimensionError(f"index_select: expected an index of one dimension, got shape {tuple(index)}")
-        if not x:
-            raise DimensionError("index_select: a 0-d tensor has no axis to select from")
-        return {"axis": layout.axis(dim, len(x)), "shape": tuple(x)}
-
-    def forward(self, xp: Namespace, x: Array, index: Array, *, axis: int) -> Array:  # type: ignore[override]
-        return xp.index(x, along(axis, xp.reshape(index, (-1,))))
-
-    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int, shape: Shape) -> Array:
-        return xp.index_add(g, along(axis, xp.reshape(index, (-1,))), shape)
-
-    def sample(self, draw: Draw, x: Operand) -> Call:
-        """Any number of indices, repeated ones too."""
-        dim = draw.axis(x.ndim)
-        size = x.shape[dim]
-        return Call((x, dim, draw.indices((draw.choice((2, 3, 1, 0)) if size else 0,), size)))
-
-
-class Gather(Indexed):
-    """Return, at every position of `index`, the entry of x there, but for `dim`, where the index says.
-
-    Raises
-    ------
-    DimensionError
-        If an index is negative or out of range.
-    ShapeError
-        If `index` has another number of axes than x, or is longer than x along another axis than `dim`.
-    """
-
-    inputs = ("x", "index")
-    arguments = ("dim", "index", "sparse_grad")
-
-    def bind(self, x: Shape, index: Shape, dim: Any, sparse_grad: bool = False) -> dict[str, Any]:
-        axis = layout.axis(dim, len(x))
-        check_index("gather", tuple(index), tuple(x), axis)
-        return {"axis": axis, "shape": tuple(x)}
-
-    def forward(self, xp: Namespace, x: Array, index: Array, *, axis: int) -> Array:  # type: ignore[override]
-        return xp.take_along_axis(x, index, axis=axis)
-
-    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int, shape: Shape) -> Array:
-        return xp.scatter_add(g, index, axis=axis, shape=shape)
-
-    def sample(self, draw: Draw, x: Operand) -> Call:
-        """An index of x's shape, or shorter along other axes, of any length along its own."""
-        dim = draw.axis(x.ndim)
-        shape = list(x.shape)
-        if shape:
-            shape = [max(size - 1, 0) if draw.integer(0, 3) == 3 else size for size in shape]
-            shape[dim] = draw.choice((x.shape[dim], 2, 1, 0)) if x.shape[dim] else 0
-        return Call((x, dim, draw.indices(tuple(shape), x.shape[dim] if shape else 1)))
-
-
-def check_index(name: str, index: Shape, x: Shape, axis: int | None) -> None:
-    """Raise unless `index` has as many axes as x and is, but for `axis`, not longer."""
-    if len(index or (1,)) != len(x or (1,)):
-        raise ShapeError(f"{name}: expected index and tensor with equally many dimensions, got shapes {index} and {x}")
-    if any(a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis):
-        raise ShapeError(f"{name}: expected an index that is not longer than the tensor but along dim {axis}, got shapes {index} and {x}")
-
-
-class Take(Indexed):
-    """Return the entries of the flattened tensor at `index`, in its shape; indices may count from the end."""
-
-    inputs = ("x", "index")
-    arguments = ("index",)
-    may_be_negative = True
-
-    def bind(self, x: Shape, index: Shape) -> dict[str, Any]:
-        count = layout.Size(x).numel()
-        return {"count": count, "shape": tuple(x)}
-
-    def forward(self, xp: Namespace, x: Array, index: Array, *, count: int) -> Array:  # type: ignore[override]
-        return xp.index(xp.reshape(x, (count,)), (index, Ellipsis))
-
-    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, count: int, shape: Shape) -> Array:
-        return xp.reshape(xp.index_add(g, (index, Ellipsis), (count,)), shape)
-
-    def sample(self, draw: Draw, x: Operand) -> Call:
-        """Indices in one or two axes, repeated ones too."""
-        count = layout.Size(x.shape).numel()
-        return Call((x, draw.indices(draw.choice(((2,), (3,), (), (2, 2), (0,))) if count else (0,), count)))
-
-
-class TakeAlongDim(Composite):
-    """Return the entries of an axis at `indices`, which broadcasts with x along the others; without `dim`, of the flattened tensor."""
-
-    group = "indexing"
-    structure = "linear"
-    min_ndim = 1
-
-    def compose(self, x: Any, indices: Any, dim: Any = None) -> Any:
-        if dim is None:
-            return GATHER(x.reshape(-1), 0, indices.reshape(-1))
-        axis = layout.axis(dim, x.ndim)
-        if x.ndim != indices.ndim:
-            raise ShapeError(f"take_along_dim: expected equally many dimensions, got shapes {tuple(x.shape)} and {tuple(indices.shape)}")
-        wide = list(layout.broadcast(_with_one(x.shape, axis), _with_one(indices.shape, axis)))
-        shapes = []
-        for tensor in (x, indices):
-            wide[axis] = tensor.shape[axis]
-            shapes.append(tuple(wide))
-        return GATHER(x.expand(shapes[0]), axis, indices.expand(shapes[1]))
-
-    def sample(self, draw: Draw, x: Operand) -> Call:
-        """Along an axis, broadcasting too, or of the flattened tensor."""
-        if draw.integer(0, 3) == 3:
-            count = layout.Size(x.shape).numel()
-            return Call((x, draw.indices((2,) if count else (0,), count)))
-        dim = draw.axis(x.ndim)
-        shape = [1 if draw.integer(0, 3) == 3 else size for size in x.shape]
-        shape[dim] = draw.choice((2, 1, 3)) if x.shape[dim] else 0
-        return Call((x, draw.indices(tuple(shape), x.shape[dim])), {"dim": dim})
-
-
-def _with_one(shape: Shape, axis: int) -> Shape:
-    """The shape with one size set to 1."""
-    return tuple(1 if k - len(shape) == axis else size for k, size in enumerate(shape))
-
-
-class MaskedSelect(Composite):
-    """Return the entries where `mask` holds, in one dimension; x and the mask broadcast. A copy."""
-
-    group = "indexing"
-    structure = "linear"
-
-    def compose(self, x: Any, mask: Any) -> Any:
-        if not isinstance(mask, Tensor) or mask.dtype.name != "bool":
-            raise ArgumentError("masked_select: expected mask to be a bool tensor")
-        shape = layout.broadcast(tuple(x.shape), tuple(mask.shape))
-        selected = x.expand(shape)[mask.expand(shape)]  # type: ignore[attr-defined]
-        return selected.reshape(-1)
-
-    def sample(self, draw: Draw, x: Operand) -> Call:
-        """A mask of x's shape, or one that broadcasts."""
-        shape = tuple(x.shape)
-        return Call((x, draw.mask(shape[1:] if shape and draw.integer(0, 3) == 3 else shape)))
+def view_at(x: Tensor, basic: tuple[Any, ...]) -> Tensor:
+    """The view that integers, slices and None give; new axes come first, so that their strides are PyTorch's."""
+    for axis, item in enumerate(basic):
+        if item is None:
+            x = x.unsqueeze(axis)
+    if basic and all(item is None for item in basic):
+        return x
+    return PART(x, *(FULL if item is None else item for item in basic))
 
 
 class Diagonal(ViewOp):
@@ -394,7 +261,9 @@ class Diagonal(ViewOp):
             return Call((x,))
         one, step = draw.integer(0, x.ndim - 1), draw.integer(1, x.ndim - 1)
         two = (one + step) % x.ndim
-        return Call((x,), {"offset": draw.choice((1, -1, 0, 2)), "dim1": one, "dim2": two - x.ndim if draw.boolean() else two})
+        return Call(
+            (x,), {"offset": draw.choice((1, -1, 0, 2)), "dim1": one, "dim2": two - x.ndim if draw.boolean() else two}
+        )
 
 
 class AsStrided(ViewOp):
@@ -413,22 +282,30 @@ class AsStrided(ViewOp):
         x = args[0]
         size, stride, offset = _layout_arguments(*args[1:], **kwargs)
         if len(size) != len(stride) or any(s < 0 for s in (*size, *stride)):
-            raise ShapeError(f"as_strided: expected equally many sizes and strides, none negative, got size={size} and stride={stride}")
+            raise ShapeError(
+                f"as_strided: expected equally many sizes and strides, none negative, got size={size} and stride={stride}"
+            )
         own = x.storage_offset()
         offset = own if offset is None else offset
         last = offset + layout.span(size, stride)[1]
         if offset < 0 or (last + 1) * x.itemsize > x.storage.nbytes():
-            raise ShapeError(f"as_strided: size={size}, stride={stride}, storage_offset={offset} reach beyond the storage of {x.storage.nbytes()} bytes")
+            raise ShapeError(
+                f"as_strided: size={size}, stride={stride}, storage_offset={offset} reach beyond the storage of {x.storage.nbytes()} bytes"
+            )
         like = (tuple(x.array.shape), x.stride())
         return super().prepare((x, size, stride, offset - own, like), {})
 
     def bind(self, shape: Shape, size: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> dict[str, Any]:
         return {"shape": size, "strides": strides, "offset": offset, "like": like}
 
-    def forward(self, xp: Namespace, x: Array, *, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Array:
+    def forward(
+        self, xp: Namespace, x: Array, *, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]
+    ) -> Array:
         return xp.strided(x, shape, strides, offset, like)
 
-    def vjp(self, xp: Namespace, g: Array, *, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Array:
+    def vjp(
+        self, xp: Namespace, g: Array, *, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]
+    ) -> Array:
         return xp.strided_add(g, shape, strides, offset, like)
 
     def accepts(self, shape: Shape) -> bool:
@@ -469,9 +346,63 @@ class StridedAdd(Strided):
         return xp.strided(g, shape, strides, offset, like)
 
 
-SELECT, PART, INDEX, GATHER = Select(), Part(), Index(), Gather()
+SELECT, NARROW, PART, INDEX = Select(), Narrow(), Part(), Index()
 
-OPS: tuple[Op, ...] = (
-    Getitem(), SELECT, Narrow(), PART, INDEX, IndexSelect(), GATHER, Take(), TakeAlongDim(), MaskedSelect(), Diagonal(), AsStrided(),
-    Strided(), StridedAdd(),
-)  # fmt: skip
+OPS: tuple[Op, ...] = (Getitem(), SELECT, NARROW, PART, INDEX, Diagonal(), AsStrided(), Strided(), StridedAdd())
+
+
+def _views(x: Tensor, dim: int, bounds: list[tuple[int, int]]) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of an axis, which the in-place rules know to be outputs of one function."""
+    return tuple(_of_several(NARROW(x, dim, start, stop - start)) for start, stop in bounds)
+
+
+def _of_several(view: Tensor) -> Tensor:
+    assert view.view_of is not None
+    view.view_of.of_several = True
+    return view
+
+
+def unbind(x: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The views at every index of an axis, without that axis."""
+    if not x.ndim:
+        raise DimensionError("unbind: a 0-d tensor has no axis to take apart")
+    return tuple(_of_several(SELECT(x, dim, i)) for i in range(x.size(dim)))
+
+
+def split_into(x: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of consecutive parts of an axis: of equal size but for the last, or of the sizes given.
+
+    Raises
+    ------
+    ShapeError
+        If the sizes do not add up to that of the axis.
+    """
+    if not x.ndim:
+        raise ShapeError("split: expected at least a 1-dimensional tensor")
+    size = x.size(dim)
+    if isinstance(split_size_or_sections, int):
+        step = split_size_or_sections
+        if step < 0 or (step == 0 and size):
+            raise ShapeError(f"split: expected a positive size, got {step}")
+        return _views(x, dim, [(at, min(at + step, size)) for at in range(0, size, step or 1)] or [(0, 0)])
+    sections = [int(section) for section in split_size_or_sections]
+    if sum(sections) != size or min(sections, default=0) < 0:
+        raise ShapeError(f"split: expected sizes that add up to {size}, got {sections}")
+    stops = list(accumulate(sections))
+    return _views(x, dim, list(zip([0, *stops], stops, strict=False)))
+
+
+def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of at most `chunks` consecutive parts of an axis, equal but for the last."""
+    if not x.ndim:
+        raise ShapeError("chunk: expected at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise ShapeError(f"chunk: expected a positive number of chunks, got {chunks}")
+    size = x.size(dim)
+    if not size:
+        return _views(x, dim, [(0, 0)] * chunks)
+    return split_into(x, -(-size // chunks), dim)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"unbind": unbind, "split": split_into, "chunk": chunk}
+"""Methods and functions that return several views."""

@@ -48,17 +48,21 @@ class Cat(Join):
         starts, position = [0] * len(shapes), 0
         for i in joined:
             shape = shapes[i]
-            if len(shape) != len(first) or any(a != b for k, (a, b) in enumerate(zip(shape, first, strict=True)) if k - len(first) != axis):
+            if len(shape) != len(first) or any(
+                a != b for k, (a, b) in enumerate(zip(shape, first, strict=True)) if k - len(first) != axis
+            ):
                 raise ShapeError(f"cat: sizes must match except in dim {dim}, got {first} and {shape}")
             starts[i] = position
             position += shape[axis]
         parts = tuple(None if i not in joined else (starts[i], starts[i] + shapes[i][axis]) for i in range(len(shapes)))
         return {"axis": axis, "joined": tuple(joined), "parts": parts}
 
-    def forward(self, xp: Namespace, tensors: Sequence[Array], *, axis: int, joined: tuple[int, ...]) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, tensors: Sequence[Array], *, axis: int, joined: tuple[int, ...]) -> Array:
         return xp.concat([tensors[i] for i in joined], axis=axis)
 
-    def vjp(self, xp: Namespace, g: Array, *, index: int, axis: int, parts: tuple[tuple[int, int] | None, ...]) -> Array:
+    def vjp(
+        self, xp: Namespace, g: Array, *, index: int, axis: int, parts: tuple[tuple[int, int] | None, ...]
+    ) -> Array:
         part = parts[index]
         if part is None:
             return xp.zeros(EMPTY, g.dtype)
@@ -88,11 +92,13 @@ class Stack(Join):
 
     def bind(self, shapes: tuple[Shape, ...], dim: Any = 0) -> dict[str, Any]:
         if len(set(map(tuple, shapes))) > 1:
-            raise ShapeError(f"stack: expected tensors of equal shape, got {', '.join(str(tuple(shape)) for shape in shapes)}")
+            raise ShapeError(
+                f"stack: expected tensors of equal shape, got {', '.join(str(tuple(shape)) for shape in shapes)}"
+            )
         return {"axis": layout.axis(dim, len(shapes[0]) + 1)}
 
-    def forward(self, xp: Namespace, tensors: Sequence[Array], *, axis: int) -> Array:  # type: ignore[override]
-        return xp.stack(tensors, axis=axis)
+    def forward(self, xp: Namespace, tensors: Sequence[Array], *, axis: int) -> Array:
+        return xp.stack(list(tensors), axis=axis)
 
     def vjp(self, xp: Namespace, g: Array, *, index: int, axis: int) -> Array:
         return xp.index(g, (Ellipsis, index, *(slice(None),) * (-axis - 1)))

@@ -21,7 +21,9 @@ def same_dtype(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """Tensors, all of one dtype: PyTorch promotes nothing in a matrix product."""
     tensors = tuple(as_operand(operand, op.name) for operand in operands)
     if len({t.array.dtype for t in tensors}) > 1:
-        raise DTypeError(f"{op.name}: expected tensors of one dtype, got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)")
+        raise DTypeError(
+            f"{op.name}: expected tensors of one dtype, got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)"
+        )
     return tensors
 
 
@@ -41,7 +43,9 @@ class Product(Op):
 
     def bind(self, x: Shape, y: Shape) -> dict[str, Any]:
         if self.ranks is not None and (len(x), len(y)) != self.ranks:
-            raise ShapeError(f"{self.name}: expected a {self.ranks[0]}-d and a {self.ranks[1]}-d tensor, got shapes {tuple(x)} and {tuple(y)}")
+            raise ShapeError(
+                f"{self.name}: expected a {self.ranks[0]}-d and a {self.ranks[1]}-d tensor, got shapes {tuple(x)} and {tuple(y)}"
+            )
         return product(self.name, tuple(x), tuple(y))
 
     def forward(self, xp: Namespace, x: Array, y: Array) -> Array:
@@ -51,7 +55,9 @@ class Product(Op):
         grad = xp.matmul(xp.reshape(xp.dense(g), full), xp.reshape(y, y_matrix).mT)
         return xp.reshape(xp.sum_to(grad, x_shape), x_shape)
 
-    def vjp_y(self, xp: Namespace, g: Array, x: Array, *, full: Shape, x_matrix: Shape, y_matrix: Shape, y_shape: Shape) -> Array:
+    def vjp_y(
+        self, xp: Namespace, g: Array, x: Array, *, full: Shape, x_matrix: Shape, y_matrix: Shape, y_shape: Shape
+    ) -> Array:
         g = xp.reshape(xp.dense(g), full)
         x = xp.reshape(x, x_matrix)
         if len(y_matrix) == 2 and len(x_matrix) > 2:
@@ -69,11 +75,15 @@ def product(name: str, x: Shape, y: Shape) -> dict[str, Shape]:
         If the operands do not fit.
     """
     if not x or not y:
-        raise ShapeError(f"{name}: expected operands with at least 1 dimension, got shapes {x} and {y}; use * for scalars")
+        raise ShapeError(
+            f"{name}: expected operands with at least 1 dimension, got shapes {x} and {y}; use * for scalars"
+        )
     x_matrix = x if len(x) > 1 else (1, *x)
     y_matrix = y if len(y) > 1 else (*y, 1)
     if x_matrix[-1] != y_matrix[-2]:
-        raise ShapeError(f"{name}: expected the last size of x to be {y_matrix[-2]}, the number of rows of y, got shapes {x} and {y}")
+        raise ShapeError(
+            f"{name}: expected the last size of x to be {y_matrix[-2]}, the number of rows of y, got shapes {x} and {y}"
+        )
     batch = layout.broadcast(x_matrix[:-2], y_matrix[:-2])
     full = (*batch, x_matrix[-2], y_matrix[-1])
     return {"full": full, "x_shape": x, "y_shape": y, "x_matrix": x_matrix, "y_matrix": y_matrix}
@@ -137,7 +147,9 @@ class Bmm(Product):
 
     def bind(self, x: Shape, y: Shape) -> dict[str, Any]:
         if len(x) == len(y) == 3 and x[0] != y[0]:
-            raise ShapeError(f"bmm: expected batches of equal size, got shapes {tuple(x)} and {tuple(y)}; matmul broadcasts")
+            raise ShapeError(
+                f"bmm: expected batches of equal size, got shapes {tuple(x)} and {tuple(y)}; matmul broadcasts"
+            )
         return super().bind(x, y)
 
     def accepts(self, shape: Shape) -> bool:
@@ -223,7 +235,11 @@ class Addmm(Op):
         """Matrices that give x's shape, with and without factors."""
         inner = draw.choice(SIZES)
         rows = x.shape[0] if x.ndim == 2 else draw.choice(SIZES)
-        kwargs = {name: draw.choice(values) for name, values in (("beta", (2, 0.5, 1)), ("alpha", (-1, 0.5, 1))) if draw.boolean()}
+        kwargs = {
+            name: draw.choice(values)
+            for name, values in (("beta", (2, 0.5, 1)), ("alpha", (-1, 0.5, 1)))
+            if draw.boolean()
+        }
         return Call((x, draw.operand((rows, inner), SMALL), draw.operand((inner, x.shape[-1]), SMALL)), kwargs)
 
 
@@ -259,7 +275,9 @@ class T(Composite):
 
     def compose(self, x: Any) -> Any:
         if x.ndim > 2:
-            raise ShapeError(f"t: expected a tensor with at most 2 dimensions, got shape {tuple(x.shape)}; use transpose or permute")
+            raise ShapeError(
+                f"t: expected a tensor with at most 2 dimensions, got shape {tuple(x.shape)}; use transpose or permute"
+            )
         return x.transpose(0, 1) if x.ndim == 2 else x.view(x.shape)
 
     def accepts(self, shape: Shape) -> bool:

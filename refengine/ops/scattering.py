@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ArgumentError, DTypeError, ShapeError
+from refengine.errors import ArgumentError, DTypeError, PositionError, ShapeError
 from refengine.key import Indexed, Key, along, as_number, as_slices, of_tensors, split
 from refengine.layout import Shape
 from refengine.op import Bound, Op
@@ -42,7 +43,7 @@ class IndexPut(Indexed):
     def bind(self, x: Shape, key: Shape, values: Shape, *, accumulate: bool = False) -> dict[str, Any]:
         return {"accumulate": bool(accumulate), "shape": tuple(x)}
 
-    def forward(self, xp: Namespace, x: Array, key: Key, values: Array, *, accumulate: bool, shape: Shape) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, key: Key, values: Array, *, accumulate: bool, shape: Shape) -> Array:
         try:
             if accumulate:
                 return x + xp.index_add(values, key.items, shape)
@@ -85,20 +86,22 @@ def set_item(x: Tensor, key: Any, value: Any) -> None:
         If it is neither a tensor nor a number.
     """
     basic, index = split(key, x)
-    part: Any = x[as_slices(basic)] if basic or index is None else x  # type: ignore[index]
+    part: Any = x[as_slices(basic)] if basic or index is None else x
     if index is not None:
         INDEX_PUT.call_inplace(part, index, value)
         return
     if isinstance(value, (bool, int, float, complex)):
         value = Tensor(x.backend.full((), value, x.array.dtype))
     elif not isinstance(value, Tensor):
-        raise ArgumentError(f"index: can only assign a tensor or a number, got {type(value).__name__}; wrap it with refengine.tensor(...)")
+        raise ArgumentError(
+            f"index: can only assign a tensor or a number, got {type(value).__name__}; wrap it with refengine.tensor(...)"
+        )
     shape = tuple(value.shape)
     while len(shape) > part.ndim and shape[0] == 1:
         shape = shape[1:]
     if shape != tuple(value.shape):
-        value = value.reshape(shape)  # type: ignore[attr-defined]
-    part.copy_(value if value.dtype is x.dtype else value.to(x.dtype))  # type: ignore[attr-defined]
+        value = value.reshape(shape)
+    part.copy_(value if value.dtype is x.dtype else value.to(x.dtype))
 
 
 class Along(Indexed):
@@ -106,17 +109,19 @@ class Along(Indexed):
 
     inplace = True
     inputs = ("x", "index", "source")
-    arguments = ("dim", "index", "source")
+    arguments: ClassVar[tuple[str, ...]] = ("dim", "index", "source")
     min_ndim = 1
 
     def bind(self, x: Shape, index: Shape, source: Shape, dim: Any) -> dict[str, Any]:
         if len(index) > 1 or not x:
-            raise ShapeError(f"{self.name}: expected a tensor with dimensions and a one-dimensional index, got shapes {tuple(x)} and {tuple(index)}")
+            raise ShapeError(
+                f"{self.name}: expected a tensor with dimensions and a one-dimensional index, got shapes {tuple(x)} and {tuple(index)}"
+            )
         axis = layout.axis(dim, len(x))
         wanted = list(x)
         wanted[axis] = layout.Size(index).numel()
         if list(source) != wanted:
-            raise ShapeError(f"{self.name}: expected source to have shape {tuple(wanted)}, got {tuple(source)}")
+            raise PositionError(f"{self.name}: expected source to have shape {tuple(wanted)}, got {tuple(source)}")
         return {"axis": axis, "shape": tuple(x)}
 
     def accepts(self, shape: Shape) -> bool:
@@ -150,10 +155,12 @@ class IndexAdd(Along):
 
     arguments = ("dim", "index", "source", "alpha")
 
-    def bind(self, x: Shape, index: Shape, source: Shape, dim: Any, alpha: Any = 1) -> dict[str, Any]:  # type: ignore[override]
+    def bind(self, x: Shape, index: Shape, source: Shape, dim: Any, alpha: Any = 1) -> dict[str, Any]:
         return super().bind(x, index, source, dim) | {"alpha": alpha}
 
-    def forward(self, xp: Namespace, x: Array, index: Array, source: Array, *, axis: int, shape: Shape, alpha: Any) -> Array:  # type: ignore[override]
+    def forward(
+        self, xp: Namespace, x: Array, index: Array, source: Array, *, axis: int, shape: Shape, alpha: Any
+    ) -> Array:
         return x + xp.index_add(source if alpha == 1 else alpha * source, _key(xp, axis, index), shape)
 
     def vjp_x(self, xp: Namespace, g: Array) -> Array:
@@ -175,7 +182,7 @@ class IndexCopy(Along):
     Of repeated indices the last remains; the gradient of `source` is then that of each of them, as PyTorch's.
     """
 
-    def forward(self, xp: Namespace, x: Array, index: Array, source: Array, *, axis: int) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, index: Array, source: Array, *, axis: int) -> Array:
         return xp.index_put(x, _key(xp, axis, index), source)
 
     def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int) -> Array:
@@ -196,10 +203,12 @@ class IndexFill(Indexed):
 
     def bind(self, x: Shape, index: Shape, value: Shape, dim: Any) -> dict[str, Any]:
         if len(index) > 1 or value or not x:
-            raise ShapeError(f"index_fill: expected a one-dimensional index and a single value, got shapes {tuple(index)} and {tuple(value)}")
+            raise ShapeError(
+                f"index_fill: expected a one-dimensional index and a single value, got shapes {tuple(index)} and {tuple(value)}"
+            )
         return {"axis": layout.axis(dim, len(x))}
 
-    def forward(self, xp: Namespace, x: Array, index: Array, value: Array, *, axis: int) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, index: Array, value: Array, *, axis: int) -> Array:
         return xp.index_put(x, _key(xp, axis, index), value)
 
     def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int) -> Array:
@@ -222,7 +231,10 @@ class IndexFill(Indexed):
 
 
 class _Scatter(Indexed):
-    """Writes along one axis at every position of `index`, which may be shorter than x and `src` along the others."""
+    """Writes along one axis at every position of `index`, which may be shorter than x along the others, and than `src`.
+
+    PyTorch has no gradient where `src` is longer than the index, so programs do not draw that.
+    """
 
     inplace = True
     inputs = ("x", "index", "src")
@@ -231,17 +243,23 @@ class _Scatter(Indexed):
     def bind(self, x: Shape, index: Shape, src: Shape, dim: Any) -> dict[str, Any]:
         x, index, src = tuple(x), tuple(index), tuple(src)
         axis = layout.axis(dim, len(x))
-        if len(index or (1,)) != len(x or (1,)) or any(a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis):
-            raise ShapeError(f"{self.name}: expected an index with x's number of axes, not longer but along dim {dim}, got shapes {index} and {x}")
+        if len(index or (1,)) != len(x or (1,)) or any(
+            a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis
+        ):
+            raise ShapeError(
+                f"{self.name}: expected an index with x's number of axes, not longer but along dim {dim}, got shapes {index} and {x}"
+            )
         part = None
         if src != index and src:
             if len(src) != len(index or (1,)) or any(a > b for a, b in zip(index, src, strict=False)):
-                raise ShapeError(f"{self.name}: expected src to be at least as long as the index, got shapes {src} and {index}")
+                raise PositionError(
+                    f"{self.name}: expected src to be at least as long as the index, got shapes {src} and {index}"
+                )
             part = tuple(slice(size) for size in index) if index else (0,)
         return {"axis": axis, "part": part, "shape": x, "source": src}
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """One row of indices along the axis, so that nothing is written twice; a longer source at times."""
+        """One row of indices along the axis, so that nothing is written twice; the source has the index's shape."""
         dim = draw.axis(x.ndim)
         shape = [max(size - 1, 1) if draw.integer(0, 3) == 3 else size for size in x.shape]
         return self._sampled(draw, x, dim, shape, 1)
@@ -249,8 +267,7 @@ class _Scatter(Indexed):
     def _sampled(self, draw: Draw, x: Operand, dim: int, shape: list[int], count: int) -> Call:
         if shape:
             shape[dim] = count
-        longer = tuple(size + (draw.integer(0, 3) == 3) for size in shape)
-        return Call((x, dim, draw.indices(tuple(shape), x.shape[dim] if shape else 1), draw.operand(longer)))
+        return Call((x, dim, draw.indices(tuple(shape), x.shape[dim] if shape else 1), draw.operand(tuple(shape))))
 
     def accepts(self, shape: Shape) -> bool:
         """Any that is not empty."""
@@ -276,7 +293,7 @@ class Scatter(_Scatter):
             kwargs["src"] = kwargs.pop("value")
         return super().prepare(args, kwargs)
 
-    def forward(self, xp: Namespace, x: Array, index: Array, src: Array, *, axis: int, part: Any) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, index: Array, src: Array, *, axis: int, part: Any) -> Array:
         return xp.put_along_axis(x, index, src if part is None else xp.index(src, part), axis=axis)
 
     def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int) -> Array:
@@ -303,7 +320,9 @@ class ScatterAdd(_Scatter):
         If an index is negative or out of range.
     """
 
-    def forward(self, xp: Namespace, x: Array, index: Array, src: Array, *, axis: int, part: Any, shape: Shape) -> Array:  # type: ignore[override]
+    def forward(
+        self, xp: Namespace, x: Array, index: Array, src: Array, *, axis: int, part: Any, shape: Shape
+    ) -> Array:
         return x + xp.scatter_add(src if part is None else xp.index(src, part), index, axis=axis, shape=shape)
 
     def vjp_x(self, xp: Namespace, g: Array) -> Array:
@@ -314,7 +333,7 @@ class ScatterAdd(_Scatter):
         return grad if part is None else xp.index_add(grad, part, source)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """Any number of indices along the axis, repeated ones too; a longer source at times."""
+        """Any number of indices along the axis, repeated ones too."""
         dim = draw.axis(x.ndim)
         shape = [max(size - 1, 1) if draw.integer(0, 3) == 3 else size for size in x.shape]
         return self._sampled(draw, x, dim, shape, draw.choice((2, 1, 3, 0)))
@@ -339,13 +358,19 @@ class MaskedFill(Op):
         """A bool mask; the value in x's dtype."""
         x, mask, value = operands
         if not isinstance(mask, Tensor) or mask.dtype.name != "bool":
-            raise DTypeError(f"masked_fill: expected mask to be a bool tensor, got {mask.dtype.name if isinstance(mask, Tensor) else mask!r}")
+            raise DTypeError(
+                f"masked_fill: expected mask to be a bool tensor, got {mask.dtype.name if isinstance(mask, Tensor) else mask!r}"
+            )
         if isinstance(value, (bool, int, float, complex)):
             value = Tensor(x.backend.full((), as_number("masked_fill", value, x), x.array.dtype))
-        elif not isinstance(value, Tensor) or value.ndim:
-            raise ShapeError(f"masked_fill: expected value to be a number or a 0-d tensor, got {value!r}")
+        elif not isinstance(value, Tensor):
+            raise ArgumentError(f"masked_fill: expected value to be a number or a 0-d tensor, got {value!r}")
+        elif value.ndim:
+            raise ShapeError(
+                f"masked_fill: expected value to be 0-d, got shape {tuple(value.shape)}; use where for more"
+            )
         elif value.dtype is not x.dtype:
-            value = value.to(x.dtype)  # type: ignore[attr-defined]
+            value = value.to(x.dtype)
         return x, mask, value
 
     def forward(self, xp: Namespace, x: Array, mask: Array, value: Array) -> Array:
@@ -368,5 +393,5 @@ INDEX_PUT = IndexPut()
 
 OPS: tuple[Op, ...] = (INDEX_PUT, IndexAdd(), IndexCopy(), IndexFill(), Scatter(), ScatterAdd(), MaskedFill())
 
-METHODS = {"__setitem__": set_item}
+METHODS: dict[str, Callable[..., Any]] = {"__setitem__": set_item}
 """Methods that are no ops."""

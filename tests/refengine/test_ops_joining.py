@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.refengine.support import agree, expression, numbers, refused_alike
+from tests.refengine.expressions import agree, expression, numbers, refused_alike
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,9 @@ from tests.refengine.support import agree, expression, numbers, refused_alike
     ],
 )
 def test_cat_agrees_with_torch(shapes: list[tuple[int, ...]], dim: int) -> None:
-    agree(lambda lib, *xs: lib.cat([x * x for x in xs], dim), *[numbers(*shape, seed=i) for i, shape in enumerate(shapes)])
+    agree(
+        lambda lib, *xs: lib.cat([x * x for x in xs], dim), *[numbers(*shape, seed=i) for i, shape in enumerate(shapes)]
+    )
 
 
 @pytest.mark.parametrize("dim", [0, 1, 2, -1, -2, -3])

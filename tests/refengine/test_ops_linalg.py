@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import refengine
-from tests.refengine.support import agree, numbers, refused_alike
+from tests.refengine.expressions import agree, numbers, refused_alike
 
 PRODUCTS = [
     ((3,), (3,)),
@@ -39,7 +39,14 @@ def test_matmul_agrees_with_torch(left: tuple[int, ...], right: tuple[int, ...])
 
 @pytest.mark.parametrize(
     ("name", "left", "right"),
-    [("mm", (2, 3), (3, 4)), ("bmm", (5, 2, 3), (5, 3, 1)), ("mv", (2, 3), (3,)), ("dot", (4,), (4,)), ("outer", (2,), (3,)), ("outer", (0,), (3,))],
+    [
+        ("mm", (2, 3), (3, 4)),
+        ("bmm", (5, 2, 3), (5, 3, 1)),
+        ("mv", (2, 3), (3,)),
+        ("dot", (4,), (4,)),
+        ("outer", (2,), (3,)),
+        ("outer", (0,), (3,)),
+    ],
 )
 def test_named_products_agree_with_torch(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
     agree(lambda lib, x, y: getattr(lib, name)(x, y), numbers(*left), numbers(*right, seed=3))
@@ -56,7 +63,14 @@ def test_matmul_refuses_shapes_that_do_not_fit(left: tuple[int, ...], right: tup
 
 @pytest.mark.parametrize(
     ("name", "left", "right"),
-    [("mm", (2, 3), (3,)), ("bmm", (2, 2, 3), (3, 3, 2)), ("mv", (3,), (3,)), ("dot", (2, 2), (2, 2)), ("outer", (2, 2), (2,)), ("mm", (2, 3), (2, 3))],
+    [
+        ("mm", (2, 3), (3,)),
+        ("bmm", (2, 2, 3), (3, 3, 2)),
+        ("mv", (3,), (3,)),
+        ("dot", (2, 2), (2, 2)),
+        ("outer", (2, 2), (2,)),
+        ("mm", (2, 3), (2, 3)),
+    ],
 )
 def test_named_products_refuse_other_ranks(name: str, left: tuple[int, ...], right: tuple[int, ...]) -> None:
     refused_alike(lambda lib, x, y: getattr(lib, name)(x, y), numbers(*left), numbers(*right))
@@ -77,7 +91,9 @@ def test_matmul_takes_views_and_an_expanded_cotangent() -> None:
 
 def test_matmul_of_integers_and_of_complex_numbers() -> None:
     agree(lambda lib, x, y: x @ y, np.arange(6).reshape(2, 3), np.arange(3))
-    agree(lambda lib, x, y: x @ y, numbers(2, 3) + 1j * numbers(2, 3, seed=4), numbers(3, 2) - 1j * numbers(3, 2, seed=5))
+    agree(
+        lambda lib, x, y: x @ y, numbers(2, 3) + 1j * numbers(2, 3, seed=4), numbers(3, 2) - 1j * numbers(3, 2, seed=5)
+    )
 
 
 @pytest.mark.parametrize("x", [(2, 3), (3,), (1, 3), (2, 1), (), (1, 1)])
@@ -91,7 +107,9 @@ def test_addmm_in_place_agrees_with_torch() -> None:
 
 
 def test_addmm_without_x_does_not_read_it() -> None:
-    agree(lambda lib, x, y, z: lib.addmm(x, y, z, beta=0), np.full((2, 2), np.nan), numbers(2, 2), numbers(2, 2), order=1)
+    agree(
+        lambda lib, x, y, z: lib.addmm(x, y, z, beta=0), np.full((2, 2), np.nan), numbers(2, 2), numbers(2, 2), order=1
+    )
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 4), (4, 2), (2, 3, 3), (0, 3), (3, 0)])
@@ -133,8 +151,13 @@ def test_trace_agrees_with_torch() -> None:
     refused_alike(lambda lib, x: x.trace(), numbers(2, 2, 2))
 
 
-@pytest.mark.parametrize(("left", "right", "name"), [((2, 3), (3, 2), "MmBackward0"), ((2, 3), (3,), "MvBackward0"), ((3,), (3,), "DotBackward0")])
-def test_matmul_is_recorded_under_the_special_case(left: tuple[int, ...], right: tuple[int, ...], name: str, lib: Any) -> None:
+@pytest.mark.parametrize(
+    ("left", "right", "name"),
+    [((2, 3), (3, 2), "MmBackward0"), ((2, 3), (3,), "MvBackward0"), ((3,), (3,), "DotBackward0")],
+)
+def test_matmul_is_recorded_under_the_special_case(
+    left: tuple[int, ...], right: tuple[int, ...], name: str, lib: Any
+) -> None:
     x = lib.ones(left, requires_grad=True)
     assert (x @ lib.ones(right)).grad_fn.name() == name
 

@@ -1,0 +1,177 @@
+"""Copies of the entries that a tensor of indices or a mask names, along one axis or anywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from refengine import layout
+from refengine.backends.base import Array, Namespace
+from refengine.errors import DimensionError, DTypeError, ShapeError
+from refengine.key import Indexed, along
+from refengine.layout import Shape
+from refengine.op import Composite, Op
+from refengine.spec import Call, Draw, Operand
+from refengine.tensor import Tensor
+
+
+class IndexSelect(Indexed):
+    """Return the entries of an axis at the indices given by a one-dimensional tensor, a copy.
+
+    Raises
+    ------
+    DimensionError
+        If an index is negative or out of range.
+    """
+
+    inputs = ("x", "index")
+    arguments = ("dim", "index")
+    min_ndim = 1
+
+    def bind(self, x: Shape, index: Shape, dim: Any) -> dict[str, Any]:
+        if len(index) > 1:
+            raise DimensionError(f"index_select: expected an index of one dimension, got shape {tuple(index)}")
+        if not x:
+            raise DimensionError("index_select: a 0-d tensor has no axis to select from")
+        return {"axis": layout.axis(dim, len(x)), "shape": tuple(x)}
+
+    def forward(self, xp: Namespace, x: Array, index: Array, *, axis: int) -> Array:
+        return xp.index(x, along(axis, xp.reshape(index, (-1,))))
+
+    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int, shape: Shape) -> Array:
+        return xp.index_add(g, along(axis, xp.reshape(index, (-1,))), shape)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Any number of indices, repeated ones too."""
+        dim = draw.axis(x.ndim)
+        size = x.shape[dim]
+        return Call((x, dim, draw.indices((draw.choice((2, 3, 1, 0)) if size else 0,), size)))
+
+
+class Gather(Indexed):
+    """Return, at every position of `index`, the entry of x there, but for `dim`, where the index says.
+
+    Raises
+    ------
+    DimensionError
+        If an index is negative or out of range.
+    ShapeError
+        If `index` has another number of axes than x, or is longer than x along another axis than `dim`.
+    """
+
+    inputs = ("x", "index")
+    arguments = ("dim", "index", "sparse_grad")
+
+    def bind(self, x: Shape, index: Shape, dim: Any, sparse_grad: bool = False) -> dict[str, Any]:
+        axis = layout.axis(dim, len(x))
+        check_index("gather", tuple(index), tuple(x), axis)
+        return {"axis": axis, "shape": tuple(x)}
+
+    def forward(self, xp: Namespace, x: Array, index: Array, *, axis: int) -> Array:
+        return xp.take_along_axis(x, index, axis=axis)
+
+    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, axis: int, shape: Shape) -> Array:
+        return xp.scatter_add(g, index, axis=axis, shape=shape)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """An index of x's shape, or shorter along other axes, of any length along its own."""
+        dim = draw.axis(x.ndim)
+        shape = list(x.shape)
+        if shape:
+            shape = [max(size - 1, 0) if draw.integer(0, 3) == 3 else size for size in shape]
+            shape[dim] = draw.choice((x.shape[dim], 2, 1, 0)) if x.shape[dim] else 0
+        return Call((x, dim, draw.indices(tuple(shape), x.shape[dim] if shape else 1)))
+
+
+def check_index(name: str, index: Shape, x: Shape, axis: int | None) -> None:
+    """Raise unless `index` has as many axes as x and is, but for `axis`, not longer."""
+    if len(index or (1,)) != len(x or (1,)):
+        raise ShapeError(f"{name}: expected index and tensor with equally many dimensions, got shapes {index} and {x}")
+    if any(a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis):
+        raise ShapeError(
+            f"{name}: expected an index that is not longer than the tensor but along dim {axis}, got shapes {index} and {x}"
+        )
+
+
+class Take(Indexed):
+    """Return the entries of the flattened tensor at `index`, in its shape; indices may count from the end."""
+
+    inputs = ("x", "index")
+    arguments = ("index",)
+    may_be_negative = True
+
+    def bind(self, x: Shape, index: Shape) -> dict[str, Any]:
+        count = layout.Size(x).numel()
+        return {"count": count, "shape": tuple(x)}
+
+    def forward(self, xp: Namespace, x: Array, index: Array, *, count: int) -> Array:
+        return xp.index(xp.reshape(x, (count,)), (index, Ellipsis))
+
+    def vjp_x(self, xp: Namespace, g: Array, index: Array, *, count: int, shape: Shape) -> Array:
+        return xp.reshape(xp.index_add(g, (index, Ellipsis), (count,)), shape)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Indices in one or two axes, repeated ones too."""
+        count = layout.Size(x.shape).numel()
+        return Call((x, draw.indices(draw.choice(((2,), (3,), (), (2, 2), (0,))) if count else (0,), count)))
+
+
+class TakeAlongDim(Composite):
+    """Return the entries of an axis at `indices`, which broadcasts with x along the others; without `dim`, of the flattened tensor."""
+
+    group = "indexing"
+    structure = "linear"
+    min_ndim = 1
+
+    def compose(self, x: Any, indices: Any, dim: Any = None) -> Any:
+        if dim is None:
+            return GATHER(x.reshape(-1), 0, indices.reshape(-1))
+        axis = layout.axis(dim, x.ndim)
+        if x.ndim != indices.ndim:
+            raise ShapeError(
+                f"take_along_dim: expected equally many dimensions, got shapes {tuple(x.shape)} and {tuple(indices.shape)}"
+            )
+        wide = list(layout.broadcast(_with_one(x.shape, axis), _with_one(indices.shape, axis)))
+        shapes = []
+        for tensor in (x, indices):
+            wide[axis] = tensor.shape[axis]
+            shapes.append(tuple(wide))
+        return GATHER(x.expand(shapes[0]), axis, indices.expand(shapes[1]))
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Along an axis, broadcasting too, or of the flattened tensor."""
+        if draw.integer(0, 3) == 3:
+            count = layout.Size(x.shape).numel()
+            return Call((x, draw.indices((2,) if count else (0,), count)))
+        dim = draw.axis(x.ndim)
+        shape = [1 if draw.integer(0, 3) == 3 else size for size in x.shape]
+        shape[dim] = draw.choice((2, 1, 3)) if x.shape[dim] else 0
+        return Call((x, draw.indices(tuple(shape), x.shape[dim])), {"dim": dim})
+
+
+def _with_one(shape: Shape, axis: int) -> Shape:
+    """The shape with one size set to 1."""
+    return tuple(1 if k - len(shape) == axis else size for k, size in enumerate(shape))
+
+
+class MaskedSelect(Composite):
+    """Return the entries where `mask` holds, in one dimension; x and the mask broadcast. A copy."""
+
+    group = "indexing"
+    structure = "linear"
+
+    def compose(self, x: Any, mask: Any) -> Any:
+        if not isinstance(mask, Tensor) or mask.dtype.name != "bool":
+            raise DTypeError("masked_select: expected mask to be a bool tensor; compare with != 0")
+        shape = layout.broadcast(tuple(x.shape), tuple(mask.shape))
+        selected = x.expand(shape)[mask.expand(shape)]
+        return selected.reshape(-1)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """A mask of x's shape, or one that broadcasts."""
+        shape = tuple(x.shape)
+        return Call((x, draw.mask(shape[1:] if shape and draw.integer(0, 3) == 3 else shape)))
+
+
+GATHER = Gather()
+
+OPS: tuple[Op, ...] = (IndexSelect(), GATHER, Take(), TakeAlongDim(), MaskedSelect())

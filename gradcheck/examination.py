@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from gradcheck.checks.modes import private
 from gradcheck.checks.passes import place, run, values
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError
+from gradcheck.minimal import minimal
 from gradcheck.report.result import Report
 from gradcheck.verdict import Outcome, Verdict
 
@@ -90,7 +92,9 @@ def check(
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
         subject = replace(subject, where=_first_run(subject, function))
         other = as_subject(function, inputs, adapter, rtol=rtol, seed=seed + 1, name=name)
+        start = time.monotonic()
         outcomes, unsupported = _outcomes(chosen, subject, other.function)
+        outcomes = _first_made_small(outcomes, subject, time.monotonic() - start)
         again = f"gradcheck.check({', '.join([name, _between_parentheses(subject.label)])}"
         return _report(subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}, seed={seed})")
 
@@ -256,6 +260,19 @@ def _outcomes(
             else:
                 outcomes[claim] = disagreement(claim, subject, detail=f"raised {text}")
     return outcomes, unsupported
+
+
+def _first_made_small(outcomes: dict[Claim, Outcome], subject: Subject, seconds: float) -> dict[Claim, Outcome]:
+    """The first disagreement on as small a call as can be found in the time that the whole check took."""
+    for claim, outcome in outcomes.items():
+        if outcome.finding is not None:
+            smaller, shown = minimal(subject, claim, outcome, seconds=max(1.0, seconds))
+            if smaller is not subject and shown.finding is not None:
+                shapes = ", ".join(f"x{k} {x.shape}" for k, x in enumerate(subject.inputs))
+                detail = "; ".join(part for part in (shown.finding.detail, f"made small from {shapes}") if part)
+                shown = replace(shown, finding=replace(shown.finding, detail=detail))
+            return outcomes | {claim: shown}
+    return outcomes
 
 
 def _refuse_what_cannot_be_asked(claim: Claim, subject: Subject, other: Callable[..., Any] | None) -> None:

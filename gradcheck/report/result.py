@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -98,9 +100,15 @@ def format_finding(finding: Finding) -> str:
     lines = [f"{finding.code} {finding.claim}: {finding.sentence}"]
     for word, text in rows:
         if text:
-            first, *more = text.splitlines()
+            first, *more = _wrapped(text)
             lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in more)]
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines that fit; indentation is kept, as a call may be a program."""
+    room = _WIDTH - 12
+    return [part for line in text.splitlines() for part in textwrap.wrap(line, room, drop_whitespace=False) or [""]]
 
 
 def _again(replay: str) -> str:
@@ -113,7 +121,7 @@ def _with_error(finding: Finding) -> str | None:
         return None
     text = _number(finding.numeric)
     if finding.error is not None:
-        text += f" ± {finding.error:.1g}"
+        text += f" ± {finding.error:.1g}" if math.isfinite(finding.error) else " (error unknown)"
     if finding.analytic is not None:
         gap = abs(finding.analytic - finding.numeric)
         text += f"   (they differ by {gap:.3g})"

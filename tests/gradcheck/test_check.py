@@ -49,7 +49,7 @@ def test_a_wrong_function_disagrees_and_the_report_says_where(adapter):
     assert failure.analytic == pytest.approx(failure.numeric / 2)
     text = str(report)
     assert len(text.splitlines()) <= 25
-    for part in (failure.sentence, failure.where, "x0, shape (2, 3), float64, strides (3, 1)", "Made.apply(x0)", "±"):
+    for part in (failure.sentence, failure.where, "x0, shape (1, 1), float64", "Made.apply(x0)", "±"):
         assert part in text
     assert "gradcheck.check(Made.apply, x0, claims=['GC101'], seed=0)" in text
 

@@ -143,7 +143,7 @@ def test_mode_buffers_and_random_state_stay_as_they_were(adapter, claim):
 def test_each_evaluation_in_train_mode_starts_from_the_same_state(adapter):
     module = made(adapter, counted, steps=np.ones(()))
     subject = about(adapter, module)
-    with private(subject, training=True) as put:
+    with private(subject, training=True) as put, adapter.sandbox(0):
         whole = with_parameters(subject, put, True)
         values = [adapter.array(whole.function(adapter.tensor(X))) for _ in range(3)]
     assert all(np.array_equal(values[0], other) for other in values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -57,6 +58,22 @@ def backward_is_linear_in_cotangent(subject: Subject) -> Outcome:
     evaluation = Evaluation(subject)
     if not evaluation.moved or not evaluation.size:
         return VACUOUS
+    with refusals_are_no_verdict(subject):
+        return _linear(subject, evaluation)
+
+
+@contextmanager
+def refusals_are_no_verdict(subject: Subject) -> Iterator[None]:
+    """A backward pass that raises is for `vjp_matches_numeric` to report; other claims cannot be tried."""
+    try:
+        yield
+    except Unsupported:
+        raise
+    except subject.engine.refusals as error:
+        raise Unsupported(str(error)) from error
+
+
+def _linear(subject: Subject, evaluation: Evaluation) -> Outcome:
     random = subject.generator(LINEAR[0])
     u = directions.cotangent(random, evaluation.size)
     w = directions.opposite(random, u) * np.where(random.random(u.size) < 0.5, 1.0, -0.5)

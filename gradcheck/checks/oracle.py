@@ -207,6 +207,9 @@ class Oracle:
         fresh = self._fresh(move)
         found = self._measure(self._ladder(fresh), EFFORTS - 1)
         again = self._compare(found, fresh, u, last=True)
+        within = abs(result.analytic - result.numeric) <= self.rtol * result.scale
+        if again.verdict is Verdict.AGREE and within:
+            return again
         if again.verdict is not Verdict.DISAGREE:
             return Comparison(
                 Verdict.INCONCLUSIVE, again.reason or NOISE, result.analytic, result.numeric, result.error, result.scale

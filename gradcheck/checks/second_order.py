@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.evaluation import Evaluation, as_tuple, extent, flat, split
-from gradcheck.checks.gradient import conclude
+from gradcheck.checks.gradient import conclude, refusals_are_no_verdict
 from gradcheck.checks.oracle import Oracle
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import EPSILON, Floats
@@ -46,11 +46,12 @@ def second_order_matches_numeric(subject: Subject) -> Outcome:
         ),
         differentiable=(*subject.differentiable, *(True for _ in cotangents)),
     )
-    evaluation = Evaluation(lifted, gradient.sampled)
-    groups: list[tuple[int, ...]] = [(k,) for k in evaluation.moved if k < count]
-    groups.append(tuple(k for k in evaluation.moved if k >= count))
-    oracle = Oracle(evaluation, random, subject.rtol, groups=groups, floor=_floor(first, cotangents))
-    return conclude(lifted, SECOND, oracle.examine())
+    with refusals_are_no_verdict(subject):
+        evaluation = Evaluation(lifted, gradient.sampled)
+        groups: list[tuple[int, ...]] = [(k,) for k in evaluation.moved if k < count]
+        groups.append(tuple(k for k in evaluation.moved if k >= count))
+        oracle = Oracle(evaluation, random, subject.rtol, groups=groups, floor=_floor(first, cotangents))
+        return conclude(lifted, SECOND, oracle.examine())
 
 
 def _floor(first: Evaluation, cotangents: Sequence[Floats]) -> float:

@@ -119,7 +119,10 @@ def _binary(op: Op, slow: Callable[..., Any]) -> Callable[..., Any]:
             second = y
         else:
             return slow(x, y)
-        out = kernel(array, second)
+        try:
+            out = kernel(array, second)
+        except ValueError:  # shapes that do not broadcast: the long way says so
+            return slow(x, y)
         if type(out) is not HOST:
             out = _wrap(out)
         result = _tensor(out)

@@ -118,6 +118,9 @@ class TensorNamespace:
     def copy_dense(self, x: Tensor) -> Tensor:
         return catalogue.get("clone")(x)
 
+    def polygamma(self, x: Tensor, *, order: int) -> Tensor:
+        return catalogue.get("_polygamma")(x, order)
+
     def roll(self, x: Tensor, shift: Shape, *, axis: Shape) -> Tensor:
         return catalogue.get("roll")(x, shift, axis)
 

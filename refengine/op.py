@@ -213,7 +213,11 @@ class Op:
         arrays = [o.array if isinstance(o, Tensor) else o for o in operands]
         backend = _backend(self, operands)
         xp = backend.xp
-        out = self.forward(xp, arrays, **bound.forward) if self.variadic else self.forward(xp, *arrays, **bound.forward)
+        try:
+            out = self.forward(xp, arrays, **bound.forward) if self.variadic else self.forward(xp, *arrays, **bound.forward)
+        except ValueError:
+            self._explain(operands)
+            raise
         if type(out) is not backend.array_type:
             out = backend.wrap(out)
         source = operands[0]
@@ -227,6 +231,11 @@ class Op:
         if self.view:
             result.view_of = view_of(source, self, bound)
         return result
+
+    def _explain(self, operands: tuple[Any, ...]) -> None:
+        """Raise a clear error where the operands of an elementwise op do not broadcast."""
+        if isinstance(self, Elementwise):
+            layout.broadcast(*(tuple(_shape(operand)) for operand in operands))
 
     def save(self, edges: Sequence[Any], inputs: Sequence[Any], out: tuple[Any, Any, int]) -> tuple[Any, ...]:
         """(value, storage, version) of what the rules of the existing edges need, flattened in the order of `saves`."""
@@ -279,7 +288,11 @@ class Op:
         refuse_forbidden(target, f"{self.name}_", recording)
         arrays = [o.array if isinstance(o, Tensor) else o for o in operands]
         backend = target.backend
-        out = self.forward(backend.xp, *arrays, **bound.forward)
+        try:
+            out = self.forward(backend.xp, *arrays, **bound.forward)
+        except ValueError:
+            self._explain(operands)
+            raise
         if tuple(out.shape) != tuple(target.array.shape):
             raise ShapeError(f"{self.name}_: the result's shape {tuple(out.shape)} does not fit the tensor written to, {tuple(target.shape)}")
         inputs = inputs_of(operands, arrays)

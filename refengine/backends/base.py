@@ -12,12 +12,13 @@ from typing import Any, Final, Protocol
 from refengine.layout import Shape
 
 Array = Any
-"""A backend's strided array (``numpy.ndarray``, ``cupy.ndarray``), or a Tensor when a rule runs in the engine's namespace."""
+"""A strided array (``numpy.ndarray``, ``cupy.ndarray``), or a Tensor where a rule runs in the engine's namespace."""
 
 UNARY: Final = (
     "negative", "abs", "sign", "exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "square", "reciprocal",
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "floor", "ceil", "round", "trunc", "isnan", "isinf", "isfinite", "logical_not", "bitwise_not", "conj", "real", "imag",
+    "floor", "ceil", "round", "trunc", "isnan", "isinf", "isfinite", "logical_not", "bitwise_not",
+    "conj", "real", "imag",
     "erf", "erfc", "expit", "lgamma", "digamma", "trigamma",
 )  # fmt: skip
 BINARY: Final = (
@@ -29,6 +30,7 @@ REDUCTIONS: Final = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmi
 EXTENSIONS: Final = (
     "erf", "erfc", "expit", "lgamma", "digamma", "trigamma", "sum_to", "index", "index_add", "index_put",
     "take_along_axis", "scatter_add", "put_along_axis", "strided", "strided_add", "diagonal", "dense", "kernel",
+    "copy_dense", "polygamma",
 )  # fmt: skip
 
 
@@ -80,6 +82,10 @@ class Namespace(Protocol):
         """Extension. The transpose of broadcasting: sum over what was expanded from `shape`."""
         ...
 
+    def polygamma(self, x: Array, *, order: int) -> Array:
+        """Extension. The derivative of that order of digamma, for x > 0."""
+        ...
+
     def index(self, x: Array, key: Any) -> Array:
         """Extension. ``x[key]``, basic (a view) or advanced."""
         ...
@@ -89,7 +95,7 @@ class Namespace(Protocol):
         ...
 
     def index_put(self, x: Array, key: Any, values: Any) -> Array:
-        """Extension. A copy of x with `values` (an array or a number) written at `key`; the last of repeated entries stays."""
+        """Extension. A copy of x with `values` (or a number) written at `key`; the last of repeated entries stays."""
         ...
 
     def take_along_axis(self, x: Array, indices: Array, *, axis: int) -> Array:

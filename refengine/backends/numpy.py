@@ -25,7 +25,7 @@ sin, cos, tan, sinh, cosh, tanh = np.sin, np.cos, np.tan, np.sinh, np.cosh, np.t
 asin, acos, atan, asinh, acosh, atanh = np.arcsin, np.arccos, np.arctan, np.arcsinh, np.arccosh, np.arctanh
 floor, ceil, round, trunc = np.floor, np.ceil, np.rint, np.trunc
 isnan, isinf, isfinite, logical_not = np.isnan, np.isinf, np.isfinite, np.logical_not
-conj, real, imag = np.conjugate, np.real, np.imag
+real, imag = np.real, np.imag
 add, subtract, multiply, divide, pow = np.add, np.subtract, np.multiply, np.true_divide, np.power
 maximum, minimum, atan2, hypot, logaddexp = np.maximum, np.minimum, np.arctan2, np.hypot, np.logaddexp
 remainder, fmod, floor_divide = np.remainder, np.fmod, np.floor_divide
@@ -59,7 +59,25 @@ def trigamma(x: Any) -> Any:
     """The derivative of digamma."""
     import scipy.special
 
-    return scipy.special.zeta(2.0, x) if np.all(np.asarray(x) > 0) else scipy.special.polygamma(1, x)
+    x = np.asarray(x)
+    if (x >= 0.5).all():
+        return scipy.special.zeta(2.0, x)
+    left = x < 0.5
+    # Reflection: trigamma(1 - x) + trigamma(x) = (pi / sin(pi x))**2.
+    near = scipy.special.zeta(2.0, np.where(left, 1 - x, x))
+    return np.where(left, (np.pi / np.sin(np.pi * x)) ** 2 - near, near).astype(x.dtype, copy=False)
+
+
+def polygamma(x: Any, *, order: int) -> Any:
+    """The derivative of that order of digamma, for x > 0."""
+    import scipy.special
+
+    return scipy.special.polygamma(order, x).astype(x.dtype, copy=False)
+
+
+def conj(x: Any) -> Any:
+    """The complex conjugate; a copy of what is real."""
+    return np.array(x) if x.dtype == np.bool_ else np.conjugate(x)
 
 
 def kernel(name: str) -> Callable[..., Any]:
@@ -277,7 +295,7 @@ class NumpyBackend:
 
     @property
     def xp(self) -> Any:
-        """This module."""
+        """The module itself."""
         import refengine.backends.numpy as namespace
 
         return namespace

@@ -91,15 +91,22 @@ class Xlogy(Binary):
     domains = (MODERATE, Interval(0.1, 20.0))
 
     def forward(self, xp: Namespace, x: Array, y: Array) -> Array:
+        x, y = _filled(xp, x, y), _filled(xp, y, x)
         nothing = xp.logical_and(xp.equal(x, 0), xp.logical_not(xp.isnan(y)))
         return xp.where(nothing, 0.0, x * xp.log(xp.where(nothing, 1.0, y)))
 
     def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        y = _filled(xp, y, x)
         nothing = xp.logical_and(xp.equal(x, 0), xp.less_equal(y, 0))
         return xp.where(nothing, 0.0, g * xp.log(xp.where(nothing, 1.0, y)))
 
     def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
         return g * x / y
+
+
+def _filled(xp: Namespace, value: Any, like: Array) -> Array:
+    """A number as an array like the other operand, so that no function of it alone falls back to float64."""
+    return xp.zeros_like(like) + value if isinstance(value, (int, float, complex)) else value
 
 
 class _Ternary(Elementwise):

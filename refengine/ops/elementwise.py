@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from refengine.backends.base import Array, Namespace
+from refengine.dtypes import bool_, int64
 from refengine.layout import Shape
 from refengine.op import Binary, Op, Unary
 from refengine.spec import Call, Draw, Interval, Kink, Operand
@@ -141,6 +142,11 @@ class Square(Unary):
     floating = False
     domains = (Interval(-20.0, 20.0),)
 
+    def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Bools count as integers."""
+        (x,) = super().convert(operands)
+        return (x.to(int64) if x.dtype is bool_ else x,)
+
     def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
         return g * (2 * x)
 
@@ -254,6 +260,7 @@ class Asinh(Unary):
     """Return the inverse hyperbolic sine."""
 
     kernel = "asinh"
+    inplace = False  # PyTorch's in-place form has no derivative
     domains = (MODERATE,)
     aliases = ("arcsinh",)
 
@@ -265,6 +272,7 @@ class Acosh(Unary):
     """Return the inverse hyperbolic cosine."""
 
     kernel = "acosh"
+    inplace = False  # PyTorch's in-place form has no derivative
     domains = (Interval(1.2, 50.0),)
     aliases = ("arccosh",)
 
@@ -276,6 +284,7 @@ class Atanh(Unary):
     """Return the inverse hyperbolic tangent."""
 
     kernel = "atanh"
+    inplace = False  # PyTorch's in-place form has no derivative
     domains = (Interval(-0.9, 0.9),)
     aliases = ("arctanh",)
 
@@ -425,11 +434,11 @@ class _Extremum(Binary):
     scalars = False
     domains = (MODERATE, MODERATE)
     kinks = (Kink("tie", "split"),)
-    wins = ""
+    loses = ""
 
     def _share(self, xp: Namespace, g: Array, mine: Array, other: Array) -> Array:
         tie = xp.equal(mine, other)
-        return xp.where(getattr(xp, self.wins)(mine, other), g, xp.where(tie, g / 2, xp.zeros_like(g)))
+        return xp.where(getattr(xp, self.loses)(mine, other), xp.zeros_like(g), xp.where(tie, g / 2, g))
 
     def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
         return self._share(xp, g, x, y)
@@ -442,7 +451,7 @@ class Maximum(_Extremum):
     """Return the larger of x and y. Gradient at ties: half each."""
 
     kernel = "maximum"
-    wins = "greater"
+    loses = "less"
     inplace = False
 
 
@@ -450,7 +459,7 @@ class Minimum(_Extremum):
     """Return the smaller of x and y. Gradient at ties: half each."""
 
     kernel = "minimum"
-    wins = "less"
+    loses = "greater"
     inplace = False
 
 

@@ -284,7 +284,8 @@ class PickedLoss(Op):
         reduction: str,
     ) -> Array:
         classes, weights = self._picks(xp, target, weight, axis, kept, side, shape, ignore)
-        share = weights / -xp.sum(weights) if reduction == "mean" else -weights
+        ignored = xp.equal(weights, 0)
+        share = xp.where(ignored, weights, weights / -xp.sum(weights)) if reduction == "mean" else -weights
         g = xp.reshape(g, kept) if reduction == "none" else g
         return xp.scatter_add(share * g, classes, axis=axis, shape=shape)
 
@@ -315,7 +316,7 @@ class NllLoss(Composite):
     """Return minus the log-probabilities x, of shape (C,), (N, C) or (N, C, ...), at the target classes.
 
     Weighted by class; entries whose target is `ignore_index` count for nothing. The mean is over the weights, and NaN
-    where all are ignored.
+    where all are ignored, with derivative 0.
 
     Raises
     ------

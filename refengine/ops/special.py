@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from refengine.backends.base import Array, Namespace
+from refengine.layout import Shape
 from refengine.op import Op, Unary
 from refengine.spec import Interval
 
@@ -52,13 +54,32 @@ class Digamma(Unary):
 
 
 class Trigamma(Unary):
-    """Return the derivative of digamma; not differentiable further."""
+    """Return the derivative of digamma."""
 
     name = "_trigamma"
     kernel = "trigamma"
     group = ""
     inplace = False
-    differentiable = False
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return g * xp.polygamma(x, order=2)
 
 
-OPS: tuple[Op, ...] = (Erf(), Erfc(), Lgamma(), Digamma(), Trigamma())
+class Polygamma(Unary):
+    """Return a derivative of digamma, for x > 0."""
+
+    name = "_polygamma"
+    group = ""
+    inplace = False
+
+    def bind(self, shape: Shape, order: int) -> dict[str, Any]:
+        return {"order": order}
+
+    def forward(self, xp: Namespace, x: Array, *, order: int) -> Array:
+        return xp.polygamma(x, order=order)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array, *, order: int) -> Array:
+        return g * xp.polygamma(x, order=order + 1)
+
+
+OPS: tuple[Op, ...] = (Erf(), Erfc(), Lgamma(), Digamma(), Trigamma(), Polygamma())

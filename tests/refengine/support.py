@@ -31,8 +31,8 @@ def ours(name: str) -> Any:
 
 
 def theirs(name: str) -> Any:
-    """PyTorch's op of that name: a method, a function, or one of nn.functional."""
-    for place in (torch.Tensor, torch, torch.nn.functional):
+    """PyTorch's op of that name: a method, one of nn.functional, or a function."""
+    for place in (torch.Tensor, torch.nn.functional, torch):
         found = getattr(place, name, None)
         if callable(found):
             return found

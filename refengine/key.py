@@ -114,7 +114,8 @@ def _integer(value: Any) -> int:
         return int(value.__index__())
     except AttributeError:
         raise DimensionError(
-            f"index: only integers, slices, None, Ellipsis, lists, and integer or bool tensors are valid, got {value!r} ({type(value).__name__})"
+            "index: only integers, slices, None, Ellipsis, lists, and integer or bool tensors are valid, "
+            f"got {value!r} ({type(value).__name__})"
         ) from None
 
 
@@ -138,12 +139,13 @@ def _consumes(item: Any) -> int:
 def _check_mask(mask: Tensor, shape: Shape, axis: int) -> None:
     if tuple(mask.shape) != shape:
         raise DimensionError(
-            f"index: the shape of the mask {tuple(mask.shape)} at index {axis} does not match the shape of the indexed axes {shape}"
+            f"index: the shape of the mask {tuple(mask.shape)} at index {axis} "
+            f"does not match the shape of the indexed axes {shape}"
         )
 
 
 def _positions(mask: Tensor) -> list[Any]:
-    """The positions where a mask holds, an array for each of its axes; a 0-d mask takes all or nothing of a new axis."""
+    """The positions where a mask holds, an array for each axis; a 0-d mask takes all or nothing of a new axis."""
     return list((mask.array if mask.ndim else mask.array.reshape(1)).nonzero())
 
 
@@ -228,7 +230,8 @@ class Indexed(Op):
         if value.dtype is not x.dtype:
             if value.ndim:
                 raise DTypeError(
-                    f"{self.name}: expected {name} to have the dtype of the tensor, {x.dtype.name}, got {value.dtype.name}"
+                    f"{self.name}: expected {name} to have the dtype of the tensor, {x.dtype.name}, "
+                    f"got {value.dtype.name}"
                 )
             value = value.to(x.dtype)
         return value

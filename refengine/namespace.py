@@ -35,7 +35,7 @@ class TensorNamespace:
     def prod(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         for one in range(-x.ndim, 0) if axis is None else axis:
             x = catalogue.get("prod")(x, one, keepdim=True)
-        return x if keepdims or axis == () else x.reshape(_without(tuple(x.shape), axis))  # type: ignore[attr-defined,no-any-return]
+        return x if keepdims or axis == () else x.reshape(_without(tuple(x.shape), axis))
 
     def max(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         return catalogue.get("amax")(x, axis, keepdims) if axis is None or axis != () else x

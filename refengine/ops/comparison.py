@@ -55,7 +55,10 @@ class Ge(Comparison):
 
 
 class Isclose(Comparison):
-    """Return whether |x - y| <= atol + rtol * |y|, elementwise; equal infinities are close, NaN only with `equal_nan`."""
+    """Return whether |x - y| <= atol + rtol * |y|, elementwise.
+
+    Equal infinities are close, NaN is with `equal_nan` alone.
+    """
 
     def bind(self, x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> dict[str, Any]:
         if rtol < 0 or atol < 0:
@@ -138,7 +141,7 @@ class Bitwise(Elementwise):
     def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """Integers and bools only."""
         result = promote(self, operands)
-        if any((isinstance(o, Tensor) and o.dtype.is_differentiable) or isinstance(o, (float, complex)) for o in result):
+        if any(o.dtype.is_differentiable if isinstance(o, Tensor) else isinstance(o, (float, complex)) for o in result):
             raise UnsupportedError(
                 f"{self.name}: expected integers or bools, got {', '.join(_kind(o) for o in operands)}"
             )
@@ -342,7 +345,8 @@ def allclose(x: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, e
 EQ, ISCLOSE = Eq(), Isclose()
 
 OPS: tuple[Op, ...] = (
-    EQ, Ne(), Lt(), Le(), Gt(), Ge(), ISCLOSE, Isnan(), Isinf(), Isfinite(), LogicalNot(), LogicalAnd(), LogicalOr(), LogicalXor(),
+    EQ, Ne(), Lt(), Le(), Gt(), Ge(), ISCLOSE, Isnan(), Isinf(), Isfinite(),
+    LogicalNot(), LogicalAnd(), LogicalOr(), LogicalXor(),
     BitwiseAnd(), BitwiseOr(), BitwiseXor(), BitwiseNot(), Where(), Clamp(), ClampMin(), ClampMax(),
 )  # fmt: skip
 

@@ -88,7 +88,8 @@ def check_index(name: str, index: Shape, x: Shape, axis: int | None) -> None:
         raise ShapeError(f"{name}: expected index and tensor with equally many dimensions, got shapes {index} and {x}")
     if any(a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis):
         raise ShapeError(
-            f"{name}: expected an index that is not longer than the tensor but along dim {axis}, got shapes {index} and {x}"
+            f"{name}: expected an index that is not longer than the tensor but along dim {axis}, "
+            f"got shapes {index} and {x}"
         )
 
 
@@ -116,7 +117,7 @@ class Take(Indexed):
 
 
 class TakeAlongDim(Composite):
-    """Return the entries of an axis at `indices`, which broadcasts with x along the others; without `dim`, of the flattened tensor."""
+    """Return the entries of an axis at `indices`, which broadcasts with x along the others; or of the flat tensor."""
 
     group = "indexing"
     structure = "linear"
@@ -128,7 +129,8 @@ class TakeAlongDim(Composite):
         axis = layout.axis(dim, x.ndim)
         if x.ndim != indices.ndim:
             raise ShapeError(
-                f"take_along_dim: expected equally many dimensions, got shapes {tuple(x.shape)} and {tuple(indices.shape)}"
+                "take_along_dim: expected equally many dimensions, "
+                f"got shapes {tuple(x.shape)} and {tuple(indices.shape)}"
             )
         wide = list(layout.broadcast(_with_one(x.shape, axis), _with_one(indices.shape, axis)))
         shapes = []
@@ -138,7 +140,7 @@ class TakeAlongDim(Composite):
         return GATHER(x.expand(shapes[0]), axis, indices.expand(shapes[1]))
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """Along an axis, broadcasting too, or of the flattened tensor."""
+        """Along an axis, broadcasting too, or of the flat tensor."""
         if draw.integer(0, 3) == 3:
             count = layout.Size(x.shape).numel()
             return Call((x, draw.indices((2,) if count else (0,), count)))

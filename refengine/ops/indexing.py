@@ -105,7 +105,7 @@ class Narrow(ViewOp):
         start += size if start < 0 else 0
         if length < 0 or start + length > size:
             raise ShapeError(
-                f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}), or the length is negative"
+                f"narrow: start ({start}) + length ({length}) exceeds dimension size ({size}), or length < 0"
             )
         return {"key": along(axis, slice(start, start + length)), "shape": tuple(shape)}
 
@@ -150,7 +150,7 @@ class Index(Indexed):
 
 
 class Getitem(Composite):
-    """Return ``x[key]``: a view for integers, slices, None and Ellipsis, a copy where lists, index tensors or masks take part.
+    """Return ``x[key]``: a view for integers, slices, None and Ellipsis, a copy where lists, tensors or masks occur.
 
     Raises
     ------
@@ -283,14 +283,16 @@ class AsStrided(ViewOp):
         size, stride, offset = _layout_arguments(*args[1:], **kwargs)
         if len(size) != len(stride) or any(s < 0 for s in (*size, *stride)):
             raise ShapeError(
-                f"as_strided: expected equally many sizes and strides, none negative, got size={size} and stride={stride}"
+                "as_strided: expected equally many sizes and strides, none negative, "
+                f"got size={size} and stride={stride}"
             )
         own = x.storage_offset()
         offset = own if offset is None else offset
         last = offset + layout.span(size, stride)[1]
         if offset < 0 or (last + 1) * x.itemsize > x.storage.nbytes():
             raise ShapeError(
-                f"as_strided: size={size}, stride={stride}, storage_offset={offset} reach beyond the storage of {x.storage.nbytes()} bytes"
+                f"as_strided: size={size}, stride={stride}, storage_offset={offset} "
+                f"reach beyond the storage of {x.storage.nbytes()} bytes"
             )
         like = (tuple(x.array.shape), x.stride())
         return super().prepare((x, size, stride, offset - own, like), {})
@@ -309,7 +311,7 @@ class AsStrided(ViewOp):
         return xp.strided_add(g, shape, strides, offset, like)
 
     def accepts(self, shape: Shape) -> bool:
-        """Not drawn: what it reads depends on the layout, which differs between engines and between steps of a check."""
+        """No, it is not drawn: what it reads depends on the layout, which checks change on purpose."""
         return False
 
 

@@ -22,7 +22,8 @@ def same_dtype(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     tensors = tuple(as_operand(operand, op.name) for operand in operands)
     if len({t.array.dtype for t in tensors}) > 1:
         raise DTypeError(
-            f"{op.name}: expected tensors of one dtype, got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)"
+            f"{op.name}: expected tensors of one dtype, "
+            f"got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)"
         )
     return tensors
 
@@ -44,7 +45,8 @@ class Product(Op):
     def bind(self, x: Shape, y: Shape) -> dict[str, Any]:
         if self.ranks is not None and (len(x), len(y)) != self.ranks:
             raise ShapeError(
-                f"{self.name}: expected a {self.ranks[0]}-d and a {self.ranks[1]}-d tensor, got shapes {tuple(x)} and {tuple(y)}"
+                f"{self.name}: expected a {self.ranks[0]}-d and a {self.ranks[1]}-d tensor, "
+                f"got shapes {tuple(x)} and {tuple(y)}"
             )
         return product(self.name, tuple(x), tuple(y))
 
@@ -98,7 +100,7 @@ def flat(shape: Shape) -> Shape:
 
 
 class Matmul(Product):
-    """Return the matrix product with PyTorch's rules: vectors are rows on the left and columns on the right, batches broadcast.
+    """Return the matrix product: vectors are rows on the left and columns on the right, batches broadcast.
 
     Raises
     ------

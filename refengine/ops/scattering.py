@@ -16,7 +16,7 @@ from refengine.tensor import Tensor
 
 
 class IndexPut(Indexed):
-    """Return x with `values`, which broadcasts, written (or added, with `accumulate`) where a tuple of index tensors or masks says.
+    """Return x with `values`, which broadcasts, written (with `accumulate`: added) where index tensors or masks say.
 
     Of repeated entries the last remains without `accumulate`; the gradient of `values` is then that of each of them,
     as PyTorch's.
@@ -74,7 +74,7 @@ class IndexPut(Indexed):
 
 
 def set_item(x: Tensor, key: Any, value: Any) -> None:
-    """``x[key] = value``: in place, as a copy into the view that the key gives, or as `index_put_` where it has indices.
+    """``x[key] = value``, in place: a copy into the view that the key gives, or `index_put_` where it has indices.
 
     Raises
     ------
@@ -94,7 +94,8 @@ def set_item(x: Tensor, key: Any, value: Any) -> None:
         value = Tensor(x.backend.full((), value, x.array.dtype))
     elif not isinstance(value, Tensor):
         raise ArgumentError(
-            f"index: can only assign a tensor or a number, got {type(value).__name__}; wrap it with refengine.tensor(...)"
+            "index: can only assign a tensor or a number, "
+            f"got {type(value).__name__}; wrap it with refengine.tensor(...)"
         )
     shape = tuple(value.shape)
     while len(shape) > part.ndim and shape[0] == 1:
@@ -115,7 +116,8 @@ class Along(Indexed):
     def bind(self, x: Shape, index: Shape, source: Shape, dim: Any) -> dict[str, Any]:
         if len(index) > 1 or not x:
             raise ShapeError(
-                f"{self.name}: expected a tensor with dimensions and a one-dimensional index, got shapes {tuple(x)} and {tuple(index)}"
+                f"{self.name}: expected a tensor with dimensions and a one-dimensional index, "
+                f"got shapes {tuple(x)} and {tuple(index)}"
             )
         axis = layout.axis(dim, len(x))
         wanted = list(x)
@@ -204,7 +206,8 @@ class IndexFill(Indexed):
     def bind(self, x: Shape, index: Shape, value: Shape, dim: Any) -> dict[str, Any]:
         if len(index) > 1 or value or not x:
             raise ShapeError(
-                f"index_fill: expected a one-dimensional index and a single value, got shapes {tuple(index)} and {tuple(value)}"
+                "index_fill: expected a one-dimensional index and a single value, "
+                f"got shapes {tuple(index)} and {tuple(value)}"
             )
         return {"axis": layout.axis(dim, len(x))}
 
@@ -247,7 +250,8 @@ class _Scatter(Indexed):
             a > b for k, (a, b) in enumerate(zip(index, x, strict=False)) if k - len(x) != axis
         ):
             raise ShapeError(
-                f"{self.name}: expected an index with x's number of axes, not longer but along dim {dim}, got shapes {index} and {x}"
+                f"{self.name}: expected an index with x's number of axes, not longer but along dim {dim}, "
+                f"got shapes {index} and {x}"
             )
         part = None
         if src != index and src:
@@ -359,7 +363,8 @@ class MaskedFill(Op):
         x, mask, value = operands
         if not isinstance(mask, Tensor) or mask.dtype.name != "bool":
             raise DTypeError(
-                f"masked_fill: expected mask to be a bool tensor, got {mask.dtype.name if isinstance(mask, Tensor) else mask!r}"
+                "masked_fill: expected mask to be a bool tensor, "
+                f"got {mask.dtype.name if isinstance(mask, Tensor) else mask!r}"
             )
         if isinstance(value, (bool, int, float, complex)):
             value = Tensor(x.backend.full((), as_number("masked_fill", value, x), x.array.dtype))

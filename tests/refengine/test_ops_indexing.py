@@ -104,11 +104,23 @@ def test_a_view_is_recorded_under_the_name_of_torch(key: str, lib: Any) -> None:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 KEYS = [
-    "0", "-1", "(1, 2)", "slice(1, None)", "(slice(None), slice(None, None, 2))", "Ellipsis", "(Ellipsis, -1)",
-    "(slice(None), 1)", "()",
+    "0",
+    "-1",
+    "(1, 2)",
+    "slice(1, None)",
+    "(slice(None), slice(None, None, 2))",
+    "Ellipsis",
+    "(Ellipsis, -1)",
+    "(slice(None), 1)",
+    "()",
 ]
 INDEX_KEYS = [
-    "[0]", "[1, 0]", "(0, [0, 2])", "(slice(None), [2, 0])", "(slice(None), 0, [3, 1])", "(0, slice(None), [3, 1])",
+    "[0]",
+    "[1, 0]",
+    "(0, [0, 2])",
+    "(slice(None), [2, 0])",
+    "(slice(None), 0, [3, 1])",
+    "(0, slice(None), [3, 1])",
     "([1], slice(1, None), [0])",
 ]
 
@@ -198,7 +210,9 @@ def test_writing_into_a_leaf_that_requires_grad_raises(call: str) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "x.__setitem__(0, lib.ones(3))", "x.__setitem__(2, 1.0)", "x.__setitem__([0, 5], 1.0)",
+        "x.__setitem__(0, lib.ones(3))",
+        "x.__setitem__(2, 1.0)",
+        "x.__setitem__([0, 5], 1.0)",
         "x.__setitem__([0], lib.ones(3))",
     ],
 )
@@ -265,8 +279,13 @@ def test_a_plain_copy_saves_nothing_that_a_later_write_could_spoil(lib: Any) -> 
 # --- as_strided ---------------------------------------------------------------------------------------------------
 
 LAYOUTS = [
-    "((2, 3), (3, 1))", "((3, 2), (1, 3), 2)", "((4, 3), (2, 1))", "((2, 2), (0, 3), 1)", "((), (), 5)",
-    "((0, 2), (1, 1))", "((12,), (1,), 0)",
+    "((2, 3), (3, 1))",
+    "((3, 2), (1, 3), 2)",
+    "((4, 3), (2, 1))",
+    "((2, 2), (0, 3), 1)",
+    "((), (), 5)",
+    "((0, 2), (1, 1))",
+    "((12,), (1,), 0)",
 ]
 
 

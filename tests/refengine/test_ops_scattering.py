@@ -84,8 +84,12 @@ def test_integers_refuse_fractions(lib: Any) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        "x.index_add_(0, z, y)", "x.index_fill_(0, z, 1.0)", "x.scatter_(0, z, y)", "x.masked_fill_(x > 0, 0)",
-        "x.index_put_((z,), y)", "x.index_copy_(0, z, y)",
+        "x.index_add_(0, z, y)",
+        "x.index_fill_(0, z, 1.0)",
+        "x.scatter_(0, z, y)",
+        "x.masked_fill_(x > 0, 0)",
+        "x.index_put_((z,), y)",
+        "x.index_copy_(0, z, y)",
     ],
 )
 def test_writing_into_a_leaf_that_requires_grad_raises(call: str, lib: Any) -> None:
@@ -98,7 +102,10 @@ def test_writing_into_a_leaf_that_requires_grad_raises(call: str, lib: Any) -> N
 
 
 WRITES = [
-    "x.scatter_add(0, z, y)", "x.scatter(0, z, y)", "x.index_put((z,), y, accumulate=True)", "x.index_add(0, z, y)",
+    "x.scatter_add(0, z, y)",
+    "x.scatter(0, z, y)",
+    "x.index_put((z,), y, accumulate=True)",
+    "x.index_add(0, z, y)",
     "x.index_copy(0, z, y)",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -13,6 +13,10 @@ import numpy as np
 from gradcheck.engines.base import Function
 from gradcheck.engines.torchlike import TorchLike
 from gradcheck.program import Array
+
+# In 2.13, for a contiguous input in train mode, the backward reads the memory of a strided weight as if it were
+# contiguous, and the gradient is silently wrong. Found by `layout_does_not_matter`.
+_STRIDED_WEIGHT_IS_MISREAD = frozenset({"batch_norm"})
 
 
 class TorchEngine(TorchLike):
@@ -30,6 +34,16 @@ class TorchEngine(TorchLike):
         import torch
 
         super().__init__(torch, device)
+
+    def call(self, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, inplace: bool = False) -> Any:
+        """Call op `op` in PyTorch's spelling, around the faults of PyTorch that are known."""
+        if op in _STRIDED_WEIGHT_IS_MISREAD:
+            args = args[:1] + tuple(self._contiguous(value) for value in args[1:])
+            kwargs = {name: self._contiguous(value) for name, value in kwargs.items()}
+        return super().call(op, args, kwargs, inplace=inplace)
+
+    def _contiguous(self, value: Any) -> Any:
+        return value.contiguous() if self.is_tensor(value) else value
 
     def array(self, tensor: Any) -> Array:
         """A copy of the values as a NumPy array; bfloat16, which NumPy lacks, comes as float32."""

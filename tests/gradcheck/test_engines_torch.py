@@ -212,3 +212,29 @@ def test_replaced_buffers_that_the_module_rebinds_come_back(adapter):
     with adapter.replaced(module):
         module.running_mean = torch.ones(2)
     assert module.running_mean is own
+
+
+def test_batch_norm_with_a_strided_weight_has_the_right_gradient(adapter):
+    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    u = torch.randn(4, 3, dtype=torch.float64)
+    gradients = [
+        torch.autograd.grad(adapter.call("batch_norm", (x, None, None), {"weight": w, "training": True}), x, u)[0]
+        for w in (torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor([1.0, 9, 2, 9, 3, 9]).double()[::2])
+    ]
+    assert torch.equal(*gradients)
+
+
+def test_an_op_without_a_rule_is_unsupported(adapter):
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(Unsupported, match="not differentiable"):
+        adapter.call("binary_cross_entropy_with_logits", (x, x.detach()), {"pos_weight": x})
+
+
+def test_casts_are_seen_in_forward_and_backward(adapter):
+    x = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    with adapter.casts() as casts:
+        y = x.float().double().sum()
+    assert casts == ["a cast from torch.float64 to torch.float32"]
+    with adapter.casts() as casts:
+        y.backward()
+    assert len(casts) == 1

@@ -110,4 +110,4 @@ def _rounded(x: Array, unit: float) -> Array:
     if x.dtype.kind != "f":
         return x
     steps = np.rint(x / unit)
-    return contiguous(np.where(np.isfinite(x), np.round(steps * unit, 1), x))
+    return contiguous(np.where(np.isfinite(x), np.round(steps * unit, 1) + 0.0, x))  # + 0.0: no -0.0

@@ -123,7 +123,7 @@ def disagreement(
         where=subject.where,
         argument=None if position is None else describe(position, held[position]),
         entry=entry,
-        values="\n".join(f"x{k} = {shortened(values)}" for k, values in enumerate(held)),
+        values=listed(held),
         analytic=analytic,
         numeric=numeric,
         error=error,
@@ -136,6 +136,11 @@ def describe(position: int, values: Array) -> str:
     """``x0, shape (2, 3), float64, strides (3, 1)`` with strides in elements."""
     strides = tuple(stride // values.itemsize for stride in values.strides)
     return f"x{position}, shape {values.shape}, {values.dtype}, strides {strides}"
+
+
+def listed(inputs: Sequence[Array]) -> str:
+    """``x0 = [1., 2.]``, a line for each input."""
+    return "\n".join(f"x{k} = {shortened(values)}" for k, values in enumerate(inputs))
 
 
 def shortened(values: Array) -> str:

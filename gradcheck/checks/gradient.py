@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from gradcheck.checks.claim import Subject
+from gradcheck.checks.claim import Subject, describe, listed
 from gradcheck.checks.evaluation import Evaluation, extent, flat
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.failures import Finding, Unsupported
@@ -137,23 +137,9 @@ def finding(subject: Subject, claim: tuple[str, str, str], wrong: Wrong) -> Find
     point = subject.inputs[wrong.argument]
     return Finding(
         *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
-        argument=describe(wrong.argument, point), entry=wrong.entry, values=shortened(subject.inputs),
+        argument=describe(wrong.argument, point), entry=wrong.entry, values=listed(subject.inputs),
         analytic=wrong.analytic, numeric=wrong.numeric, error=wrong.error, detail=wrong.detail,
     )  # fmt: skip
-
-
-def describe(number: int, values: Array) -> str:
-    """``x0, shape (2, 3), float64, strides (3, 1)``; strides in elements."""
-    strides = tuple(s // values.itemsize for s in values.strides)
-    return f"x{number}, shape {values.shape}, {values.dtype}, strides {strides}"
-
-
-def shortened(inputs: tuple[Array, ...]) -> str:
-    """The inputs' values, the middle of large ones left out."""
-    return "; ".join(
-        f"x{i} = {np.array2string(x, precision=17, threshold=20, edgeitems=3, separator=', ')}"
-        for i, x in enumerate(inputs)
-    )
 
 
 def _misfit(evaluation: Evaluation, gradients: Mapping[int, Array | None]) -> Outcome | None:
@@ -181,7 +167,7 @@ def _raised(subject: Subject, error: Exception) -> Outcome:
 def _plain_finding(subject: Subject, claim: tuple[str, str, str], argument: int, detail: str) -> Outcome:
     made = Finding(
         *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
-        argument=describe(argument, subject.inputs[argument]), values=shortened(subject.inputs), detail=detail,
+        argument=describe(argument, subject.inputs[argument]), values=listed(subject.inputs), detail=detail,
     )  # fmt: skip
     return Outcome(Verdict.DISAGREE, finding=made)
 

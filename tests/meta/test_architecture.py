@@ -66,7 +66,7 @@ GRADCHECK = (
     ("gradcheck.strategies",),
     ("gradcheck.runner",),
     ("gradcheck.report",),
-    ("gradcheck.arguments", "gradcheck.examination"),
+    ("gradcheck.arguments", "gradcheck.minimal", "gradcheck.examination"),
     ("gradcheck",),
     ("gradcheck.plugin",),
 )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     if is_asked_for(config):
-        load_package()
-        from gradcheck.plugin import session
-
+        refuse_another_package()
+        with as_it_stands():
+            from gradcheck.plugin import session
         session.configure(config)
 
 
@@ -98,9 +99,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer ``--gradcheck-list``."""
     if not setting(config, "gradcheck_list"):
         return None
-    load_package()
-    from gradcheck.plugin import listing
-
+    refuse_another_package()
+    with as_it_stands():
+        from gradcheck.plugin import listing
     sys.stdout.write(listing.listing(config))
     return 0
 
@@ -109,12 +110,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def _gradcheck(pytestconfig: pytest.Config) -> Callable[..., Any]:
     """Check one function in a test: ``gradcheck(fn, *inputs)`` fails unless its gradients are right."""
     try:
-        load_package()
+        refuse_another_package()
     except pytest.UsageError as error:
         pytest.fail(str(error), pytrace=False)
-    from gradcheck import assert_check
-    from gradcheck.plugin.registry import registry_of
-
+    with as_it_stands():
+        from gradcheck import assert_check
+        from gradcheck.plugin.registry import registry_of
     registry_of(pytestconfig)
     return assert_check
 
@@ -131,8 +132,24 @@ def is_asked_for(config: pytest.Config) -> bool:
     return asked or any(SUITE_ID.match(str(argument)) for argument in config.args)
 
 
-def load_package() -> None:
-    """Import our package, or say in one line what stands in its place.
+@contextmanager
+def as_it_stands() -> Iterator[None]:
+    """Import without pytest's rewriting of asserts.
+
+    It takes every module of a distribution with a pytest plugin for test code. Ours are many, and where no bytecode is
+    kept, rewriting them doubles the time that a run needs to start.
+    """
+    rewriters = [finder for finder in sys.meta_path if type(finder).__module__ == "_pytest.assertion.rewrite"]
+    for finder in rewriters:
+        sys.meta_path.remove(finder)
+    try:
+        yield
+    finally:
+        sys.meta_path[:0] = rewriters
+
+
+def refuse_another_package() -> None:
+    """Say in one line what stands in the place of our package, if something does.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From options and ini values to what a run does; bad input ends here, in one line. PYTEST_DONT_REWRITE."""
+"""From options and ini values to what a run does; bad input ends here, in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``--gradcheck-list`` prints: engines, claims, op groups and ops. PYTEST_DONT_REWRITE."""
+"""What ``--gradcheck-list`` prints: engines, claims, op groups and ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a conftest registers with: engines, claims and ops of its own beside ours. PYTEST_DONT_REWRITE."""
+"""What a conftest registers with: engines, claims and ops of its own beside ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where failed cases are kept and found again: ``.gradcheck/cases/`` and the corpus directory. PYTEST_DONT_REWRITE."""
+"""Where failed cases are kept and found again: ``.gradcheck/cases/`` and the corpus directory."""
 
 from __future__ import annotations
 

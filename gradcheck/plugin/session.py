@@ -1,4 +1,4 @@
-"""What a pytest run with gradcheck on does: collects the suite, sends the seed, sums up. PYTEST_DONT_REWRITE."""
+"""What a pytest run with gradcheck on does: collects the suite, sends the seed, sums up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The property suite as pytest items: a collector beside the user's files, one item a target. PYTEST_DONT_REWRITE.
+"""The property suite as pytest items: a collector beside the user's files, one item a target.
 
 Every node is given its id as a string: ``--lf`` would not find the one again that pytest would make.
 """

@@ -10,7 +10,6 @@ import pytest
 
 from tests.fakes.pytester import FEW, LOADED, Run
 
-ROOT = Path(__file__).resolve().parents[2]
 OURS = ("gradcheck", "refengine", "hypothesis", "numpy", "scipy")
 
 
@@ -43,9 +42,18 @@ def test_the_measurement_sees_an_import(tmp_path: Path) -> None:
     assert {"gradcheck", "refengine", "numpy"} <= imported(tmp_path, "-p", "no:hypothesispytest")
 
 
-def test_the_entry_module_is_not_rewritten_for_asserts() -> None:
-    sources = [ROOT / "pytest_gradcheck.py", *(ROOT / "gradcheck" / "plugin").glob("[a-z]*.py")]
-    assert [path.name for path in sources if "PYTEST_DONT_REWRITE" not in path.read_text(encoding="utf-8")] == []
+def test_our_modules_are_not_rewritten_as_if_they_were_tests(run_bare: Run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_own():
+            loaders = [type(sys.modules[name].__spec__.loader).__name__ for name in ("gradcheck.runner", "refengine.tensor")]
+            assert loaders == ["SourceFileLoader"] * 2
+            assert type(__spec__.loader).__name__ == "AssertionRewritingHook"
+        """
+    )
+    run_bare("--gradcheck").assert_outcomes(passed=1)
 
 
 # A user's own gradcheck.py -----------------------------------------------------------------------------------------

@@ -251,6 +251,18 @@ def test_profile_ci_is_the_default_where_ci_is_set(run: Run, monkeypatch: pytest
     run("--gradcheck", FEW, "-k", "vjp").stdout.fnmatch_lines(["gradcheck: *; profile ci; seed 0"])
 
 
+def test_profile_nightly_never_repeats_itself_even_where_ci_is_set(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "1")
+    seeds = {lines(run(ONE_ID, FEW, "--gradcheck-profile=nightly"), "gradcheck: ")[0] for _ in range(2)}
+    assert len(seeds) == 2
+
+
+def test_ids_are_printed_without_running(run: Run) -> None:
+    result = run("--gradcheck", "--collect-only", "-q")
+    assert lines(result, ONE_ID) == [ONE_ID]
+    assert lines(result, "tried") == lines(result, "was not run") == []
+
+
 def test_an_op_that_is_inconclusive_too_often_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UNDECIDED, ONE)
     named = "GC901 exp on refengine-cpu: 20 of 40 cases were inconclusive (50%)"

@@ -117,18 +117,21 @@ class LogicalAnd(Comparison):
     """Return whether x and y are both different from zero, elementwise."""
 
     kernel = "logical_and"
+    scalars = False
 
 
 class LogicalOr(Comparison):
     """Return whether x or y is different from zero, elementwise."""
 
     kernel = "logical_or"
+    scalars = False
 
 
 class LogicalXor(Comparison):
     """Return whether exactly one of x and y is different from zero, elementwise."""
 
     kernel = "logical_xor"
+    scalars = False
 
 
 class Bitwise(Elementwise):

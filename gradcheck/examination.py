@@ -18,6 +18,7 @@ from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import private
 from gradcheck.checks.passes import place, run, values
+from gradcheck.diagnose import diagnose
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError
 from gradcheck.minimal import minimal
@@ -267,12 +268,25 @@ def _first_made_small(outcomes: dict[Claim, Outcome], subject: Subject, seconds:
     for claim, outcome in outcomes.items():
         if outcome.finding is not None:
             smaller, shown = minimal(subject, claim, outcome, seconds=max(1.0, seconds))
-            if smaller is not subject and shown.finding is not None:
-                shapes = ", ".join(f"x{k} {x.shape}" for k, x in enumerate(subject.inputs))
-                detail = "; ".join(part for part in (shown.finding.detail, f"made small from {shapes}") if part)
-                shown = replace(shown, finding=replace(shown.finding, detail=detail))
-            return outcomes | {claim: shown}
+            notes = [_diagnosis(claim, subject)]
+            if shown.finding is not None:
+                notes.append(shown.finding.detail)
+            if smaller is not subject:
+                notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
+            detail = "; ".join(note for note in notes if note)
+            finding = replace(shown.finding or outcome.finding, detail=detail)
+            return outcomes | {claim: replace(shown, finding=finding)}
     return outcomes
+
+
+def _diagnosis(claim: Claim, subject: Subject) -> str:
+    """The likely mistake behind a wrong gradient, at the point given: a small one shows no pattern."""
+    if claim.name != "vjp_matches_numeric":
+        return ""
+    try:
+        return diagnose(subject)
+    except Exception:  # whatever a user's function raises beside its point
+        return ""
 
 
 def _refuse_what_cannot_be_asked(claim: Claim, subject: Subject, other: Callable[..., Any] | None) -> None:

@@ -146,7 +146,7 @@ def _call(op: Op, operands: tuple[Any, ...], bound: Bound, inplace: bool = False
             result = op.run(known, bound)
         finally:
             state.tangents = None
-        kept[2] = tangent = push(op, known, tangents, result, bound)
+        kept[2] = tangent = _own(op, push(op, known, tangents, result, bound), tangents)
         if not inplace:
             if tangent is not None:
                 set_tangent(result, tangent)
@@ -159,6 +159,14 @@ def _call(op: Op, operands: tuple[Any, ...], bound: Bound, inplace: bool = False
         if tangent is not None:
             _write_tangent(target, tangent)
         return target
+
+
+def _own(op: Op, tangent: Tensor | None, tangents: Sequence[Tensor | None]) -> Tensor | None:
+    """A tangent in memory of its own, unless the result shares its operand's: it may be written to later."""
+    if tangent is None or op.view or all(t is None or t.storage is not tangent.storage for t in tangents):
+        return tangent
+    copied: Tensor = TENSOR_NAMESPACE[0].copy(tangent)
+    return copied
 
 
 def _write_tangent(target: Tensor, tangent: Tensor) -> None:

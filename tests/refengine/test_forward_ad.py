@@ -97,6 +97,15 @@ def test_duals_exist_only_inside_a_level(lib: Any) -> None:
         lib.autograd.forward_ad.make_dual(x, t)
 
 
+def test_writing_to_a_result_leaves_the_tangent_of_its_input_alone(lib: Any) -> None:
+    x, t = pair(lib)
+    fwd = lib.autograd.forward_ad
+    with fwd.dual_level():
+        dual = fwd.make_dual(x, t)
+        (dual + 1).mul_(3)
+        assert fwd.unpack_dual(dual).tangent.tolist() == t.tolist()
+
+
 def test_levels_do_not_nest(lib: Any) -> None:
     fwd = lib.autograd.forward_ad
     with fwd.dual_level(), pytest.raises(RuntimeError, match=r"[Nn]ested"):

@@ -33,7 +33,8 @@ class _Division(Binary):
     def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """Refuse an integer division by zero."""
         x, y = super().convert(operands)
-        if x.dtype.category <= INTEGER and (bool((y == 0).any()) if isinstance(y, Tensor) else y == 0):
+        wanted = (x if isinstance(x, Tensor) else y).dtype
+        if wanted.category <= INTEGER and (bool((y == 0).any()) if isinstance(y, Tensor) else y == 0):
             raise DivisionByZero(
                 f"{self.name}: expected divisors other than 0 for integers, got one; use floating tensors"
             )

@@ -296,8 +296,8 @@ class Norm(_Floating, Reduction):
         p = 2.0 if p is None or p == "fro" else p
         if not isinstance(p, (int, float)):
             raise ArgumentError(f"norm: expected p to be a number or 'fro', got {p!r}; nuclear norms belong to linalg")
-        if p in (math.inf, -math.inf) and any(shape[one] == 0 for one in found["axis"]):
-            raise DimensionError(
+        if (p < 0 or p == math.inf) and any(shape[one] == 0 for one in found["axis"]):
+            raise EmptyNormError(
                 f"norm: expected reduced axes of non-zero size for {p=}, got shape {shape}; reduce another axis"
             )
         return found | {"p": float(p)}
@@ -336,9 +336,13 @@ class Norm(_Floating, Reduction):
         dim = call.kwargs.get("dim")
         if p in (None, "fro") and isinstance(dim, tuple) and len(dim) not in (1, 2):
             p = 2
-        if p is None or (p in (math.inf, -math.inf) and 0 in x.shape):
+        if p is None or (0 in x.shape and p != "fro" and (p < 0 or p == math.inf)):
             return call
         return Call((x,), {"p": p, **call.kwargs})
+
+
+class EmptyNormError(DimensionError, RuntimeError):
+    """There is no extreme of no entries."""
 
 
 class Logsumexp(Reduction):

@@ -150,7 +150,7 @@ class RepeatInterleave(_Repeated):
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         count = draw.choice((2, 1, 3))
-        return Call((x, count, draw.axis(x.ndim)) if draw.boolean() else (x, count))
+        return Call((x, count, draw.axis(x.ndim)) if draw.boolean() and x.ndim else (x, count))
 
 
 REPEAT = Repeat()

@@ -31,12 +31,14 @@ def ours(name: str) -> Any:
 
 
 def theirs(name: str) -> Any:
-    """PyTorch's op of that name: a method, one of nn.functional, or a function."""
-    for place in (torch.Tensor, torch.nn.functional, torch):
+    """PyTorch's op of that name: a method, one of nn.functional, or a function, as it is spelled there."""
+    declared = next((op for op in catalogue.ops() if op.name == name), None)
+    places = (torch.Tensor, torch.nn.functional, torch)
+    for place in places[1:] if declared is not None and declared.form == "function" else places:
         found = getattr(place, name, None)
         if callable(found):
             return found
-    raise LookupError(name)
+    return getattr(torch.Tensor, name)
 
 
 def normal(*shape: int, seed: int = 0) -> Array:
@@ -51,7 +53,17 @@ def both(value: Any) -> tuple[Any, Any]:
     if isinstance(value, np.ndarray):
         flows = value.dtype.kind in "fc"
         return refengine.from_numpy(value).requires_grad_(flows), torch.from_numpy(value).requires_grad_(flows)
+    if isinstance(value, (tuple, list)):
+        pairs = [both(item) for item in value]
+        return type(value)(pair[0] for pair in pairs), type(value)(pair[1] for pair in pairs)
     return value, value
+
+
+def leaves(tree: Any) -> list[Any]:
+    """What stands in nested tuples and lists."""
+    if isinstance(tree, (tuple, list)):
+        return [leaf for item in tree for leaf in leaves(item)]
+    return [tree]
 
 
 def first(result: Any) -> Any:
@@ -72,7 +84,7 @@ def agree(
     *args: Any,
     second: bool = False,
     inplace: bool = False,
-    rtol: float = 1e-10,
+    within: float = 1e-10,
     **kwargs: Any,
 ) -> None:
     """Assert that op `name` and its gradients (and those of its gradients) are PyTorch's.
@@ -85,17 +97,18 @@ def agree(
     calls = []
     for i, function in enumerate((_function(ours(name), name, inplace), theirs(name + "_" * inplace))):
         given = [pair[i] for pair in pairs]
-        inputs = [t for t in (*given, *(pair[i] for pair in named.values())) if getattr(t, "requires_grad", False)]
+        tensors = leaves([*given, *(pair[i] for pair in named.values())])
+        inputs = [t for t in tensors if getattr(t, "requires_grad", False)]
         if inplace:
             given[0] = given[0].clone()
         with np.errstate(all="ignore"):
             result = first(function(*given, **{key: pair[i] for key, pair in named.items()}))
         calls.append((result, inputs))
     (mine, my_inputs), (their, their_inputs) = calls
-    close(mine, their, what, rtol)
+    close(mine, their, what, within)
     assert their.requires_grad == mine.requires_grad, what
     if their.requires_grad:
-        _gradients(mine, their, my_inputs, their_inputs, what, second, rtol)
+        _gradients(mine, their, my_inputs, their_inputs, what, second, within)
 
 
 def _function(op: Any, name: str, inplace: bool) -> Any:

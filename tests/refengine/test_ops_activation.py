@@ -97,7 +97,7 @@ def test_strides_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_stays_float32(name: str) -> None:
-    agree(name, X.clip(-3, 3).astype(np.float32), rtol=1e-4)
+    agree(name, X.clip(-3, 3).astype(np.float32), within=1e-4)
 
 
 def test_relu_keeps_integers() -> None:

@@ -37,12 +37,12 @@ BATCH = [
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), unique(LAYER, BATCH))
 def test_value_and_gradients_are_those_of_pytorch(name: str, args: Any, kwargs: Any) -> None:
-    agree(name, *map(_fresh, args), rtol=1e-8, **kwargs)
+    agree(name, *map(_fresh, args), within=1e-8, **kwargs)
 
 
 @pytest.mark.parametrize(("name", "args", "kwargs"), unique(LAYER[:3], LAYER[4:5], BATCH[::5]))
 def test_second_order_is_that_of_pytorch(name: str, args: Any, kwargs: Any) -> None:
-    agree(name, *map(_fresh, args), second=True, rtol=1e-7, **kwargs)
+    agree(name, *map(_fresh, args), second=True, within=1e-7, **kwargs)
 
 
 def _fresh(value: Any) -> Any:
@@ -52,8 +52,8 @@ def _fresh(value: Any) -> Any:
 
 def test_strides_do_not_matter() -> None:
     for x in layouts(IMAGES):
-        agree("layer_norm", x, (4, 2), rtol=1e-8)
-        agree("batch_norm", x, None, None, W, B, True, rtol=1e-8)
+        agree("layer_norm", x, (4, 2), within=1e-8)
+        agree("batch_norm", x, None, None, W, B, True, within=1e-8)
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.3, 1.0, 0.0])

@@ -17,6 +17,10 @@ Computation = Callable[[tuple[Array, ...]], tuple[Array, ...]]
 # signs, one sign, magnitudes over e^±16, cancelling to 1e-9) took at most 0.55 of that bound in 40,000 sums.
 _PROBES = 3
 _SAFETY = 4.0
+# Differences of equal values are exactly 0 while these move together, and round-off in another order. Moved apart, they
+# show it; but where a tie decides (a maximum), they show a jump, which is not round-off and is far above this part of
+# the largest magnitude.
+_CEILING = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class Yardstick:
     """The expected result of `compute` at `arrays`, and how much round-off can move it.
 
     The bound for an entry is sqrt(n) ulps of its array's largest magnitude. Where that is exceeded, the computation is
-    repeated with every input value moved by as many ulps, up or down at random; equal magnitudes move together, so
-    that zeros, ties and kinks stay where they are. The result moves by about n * eps * sum|terms|, over its own terms.
+    repeated with every input value moved by as many ulps, up or down at random: equal magnitudes together, so
+    that ties and kinks stay where they are, and then apart. The result moves by about n * eps * sum|terms|.
 
     Attributes
     ----------
@@ -95,16 +99,34 @@ class Yardstick:
     def bounds(self) -> list[Array]:
         """For each entry of the expected result, what round-off alone may change it by."""
         if self._noise is None:
-            moved = [self.compute(moved_by_ulps(self.arrays, self.generator, self._growth())) for _ in range(_PROBES)]
-            self._noise = tuple(
-                np.max([np.abs(probe[k] - e) for probe in moved], axis=0) for k, e in enumerate(self.expected)
+            # A probe that left the domain says nothing; its NaN must not become a bound.
+            together, apart = (self._moves(ties_hold) for ties_hold in (True, False))
+            ceiling = _CEILING * max(
+                (float(np.abs(e).max()) for e in (*self.expected, *self._floating()) if e.size), default=0.0
             )
-        # A probe that left the domain says nothing; its NaN must not become a bound.
-        return [t + _SAFETY * np.nan_to_num(n, posinf=0.0) for t, n in zip(self._tight(), self._noise, strict=True)]
+            self._noise = tuple(
+                np.maximum(a, np.where(b <= ceiling, b, 0.0)) for a, b in zip(together, apart, strict=True)
+            )
+        return [t + _SAFETY * noise for t, noise in zip(self._tight(), self._noise, strict=True)]
+
+    def _moves(self, ties_hold: bool) -> list[Array]:
+        """For each entry, the largest effect of a few moves; 0 where none can be told."""
+        moved = [
+            self.compute(moved_by_ulps(self.arrays, self.generator, self._growth(), ties_hold=ties_hold))
+            for _ in range(_PROBES)
+        ]
+        with np.errstate(invalid="ignore"):
+            gaps = [np.max([np.abs(probe[k] - e) for probe in moved], axis=0) for k, e in enumerate(self.expected)]
+        return [np.nan_to_num(gap, posinf=0.0) for gap in gaps]
+
+    def _floating(self) -> list[Array]:
+        return [array for array in self.arrays if array.dtype.kind in "fc"]
 
 
-def moved_by_ulps(arrays: Sequence[Array], generator: np.random.Generator, ulps: float) -> tuple[Array, ...]:
-    """Each floating value moved by `ulps` ulps up or down; equal magnitudes, in all arrays, move together."""
+def moved_by_ulps(
+    arrays: Sequence[Array], generator: np.random.Generator, ulps: float, *, ties_hold: bool = True
+) -> tuple[Array, ...]:
+    """Each floating value moved by `ulps` ulps up or down; equal magnitudes move together if `ties_hold`."""
     magnitudes = [np.abs(a).ravel() for a in arrays if a.dtype.kind in "fc"]
     if not magnitudes:
         return tuple(arrays)
@@ -114,7 +136,10 @@ def moved_by_ulps(arrays: Sequence[Array], generator: np.random.Generator, ulps:
     def moved(array: Array) -> Array:
         if array.dtype.kind not in "fc" or not array.size:
             return array
-        sign = signs[np.searchsorted(known, np.abs(array).astype(np.float64))]
+        if ties_hold:
+            sign = signs[np.searchsorted(known, np.abs(array).astype(np.float64))]
+        else:
+            sign = generator.choice([-1.0, 1.0], array.shape)
         return (array * (1.0 + ulps * _eps(array) * sign)).astype(array.dtype)
 
     return tuple(moved(array) for array in arrays)

@@ -84,3 +84,18 @@ def test_a_probe_outside_the_domain_does_not_widen_the_bound():
     rule = yardstick([1.0], compute=lambda arrays: (np.sqrt(1.0 - arrays[0]) + 1.0,))
     with np.errstate(invalid="ignore"):
         assert rule.mismatch([np.array([1.1])]) is not None
+
+
+def test_what_cancels_for_equal_values_has_the_round_off_of_its_terms():
+    rule = yardstick(np.full(7, 0.3), compute=lambda arrays: (arrays[0] - arrays[0].mean(),))
+    assert rule.mismatch([rule.expected[0] + 2e-16]) is None
+    assert rule.mismatch([rule.expected[0] + 1e-12]) is not None
+
+
+def test_a_jump_at_a_tie_does_not_widen_the_bound():
+    def first_maximum(arrays):
+        (values,) = arrays
+        return ((np.arange(values.size) == values.argmax()) * 1.0,)
+
+    rule = yardstick([0.5, 0.5, 0.1], compute=first_maximum)
+    assert rule.mismatch([np.array([0.0, 1.0, 0.0])]) is not None

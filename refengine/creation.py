@@ -10,7 +10,7 @@ import numpy as np
 
 from refengine import devices, dtypes, layout
 from refengine.backends.base import Array, Backend
-from refengine.errors import ArgumentError, DTypeError, LayoutError, RaggedError, RangeError, ShapeError
+from refengine.errors import ArgumentError, DataError, LayoutError, RangeError, ShapeError
 from refengine.tensor import Tensor, backend_at
 
 __all__ = [
@@ -57,12 +57,10 @@ def tensor(data: Any, *, dtype: DType = None, device: Device = None, requires_gr
 
     Raises
     ------
-    RaggedError
-        If nested sequences differ in length.
+    DataError
+        If nested sequences differ in length, or hold what is no number or does not fit the dtype.
     DTypeError
-        If there is no dtype for the values, or an int does not fit.
-    ArgumentError
-        If `data` is none of the above.
+        If there is no dtype for the values.
 
     Examples
     --------
@@ -73,7 +71,7 @@ def tensor(data: Any, *, dtype: DType = None, device: Device = None, requires_gr
     """
     if device is None and isinstance(data, Tensor):
         device = data.device
-    return Tensor(backend_at(device).array(_values(data, dtype)), requires_grad=requires_grad)
+    return Tensor(_copied(_values(data, dtype), backend_at(device)), requires_grad=requires_grad)
 
 
 def as_tensor(data: Any, dtype: DType = None, device: Device = None) -> Tensor:
@@ -127,9 +125,19 @@ def _values(data: Any, dtype: DType) -> np.ndarray[Any, Any]:
     try:
         return _cast(np.array(_plain(data), dtype=None if _has_arrays(leaves) else wanted.numpy), wanted)
     except OverflowError as error:
-        raise DTypeError(f"tensor: {error}; expected values that {wanted} can hold") from None
+        raise DataError(f"tensor: {error}; expected values that {wanted} can hold") from None
     except ValueError:
-        raise RaggedError(f"tensor: expected equal lengths at every depth, got {_shortened(data)}") from None
+        raise DataError(f"tensor: expected equal lengths at every depth, got {_shortened(data)}") from None
+
+
+def _copied(host: np.ndarray[Any, Any], backend: Backend) -> Array:
+    """A dense copy with the axes in the order that the source has them in memory, as PyTorch makes it."""
+    if host.flags.c_contiguous:
+        return backend.array(host)
+    order = sorted(range(host.ndim), key=lambda i: (-abs(host.strides[i]), i))
+    return backend.xp.permute_dims(
+        backend.array(host.transpose(order)), tuple(order.index(i) for i in range(host.ndim))
+    )
 
 
 def _cast(host: np.ndarray[Any, Any], wanted: dtypes.dtype) -> np.ndarray[Any, Any]:
@@ -144,7 +152,7 @@ def _leaves(data: Any) -> Iterator[Any]:
         yield data
     elif isinstance(data, (str, bytes, dict, set)) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         what = f"{_shortened(data)} ({type(data).__name__})"
-        raise ArgumentError(f"tensor: expected numbers, sequences, NumPy arrays or tensors, got {what}")
+        raise DataError(f"tensor: expected numbers, sequences, NumPy arrays or tensors, got {what}")
     else:
         for item in data:
             yield from _leaves(item)

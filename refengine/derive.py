@@ -67,7 +67,9 @@ def _operator(op: Op, name: str) -> Callable[..., Any]:
         if not other:
             return op(self)
         value = number(other[0])
-        return op(self, value) if isinstance(value, (Tensor, int, float, complex)) else NotImplemented
+        if isinstance(value, (Tensor, int, float, complex)) or hasattr(value, "__array_interface__"):
+            return op(self, value)  # refuses NumPy's arrays, whose own operators would drop the history without a word
+        return NotImplemented
 
     return _named(fast.call_of(op, method), name, op.__doc__)
 
@@ -152,7 +154,7 @@ def function(op: Op, name: str) -> Callable[..., Any]:
 
 
 def functions() -> dict[str, Callable[..., Any]]:
-    """Every op as a module function, by name and aliases, and the functions beside them that return no single tensor."""
+    """Every op as a module function, by name and aliases, and those beside them that return no single tensor."""
     public = [op for op in catalogue.ops() if not op.name.startswith("_")]
     made = {name: function(op, name) for op in public for name in (op.name, *op.aliases)}
     return made | FUNCTIONS

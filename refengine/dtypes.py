@@ -76,8 +76,7 @@ complex128 = cdouble = dtype("complex128", COMPLEX)
 complex64 = cfloat = dtype("complex64", COMPLEX)
 
 ALL: Final = (float64, float32, float16, int64, int32, uint8, bool_, complex128, complex64)
-_BY_NUMPY: Final = {d.numpy: d for d in ALL}
-_PYTHON: Final[dict[type, dtype]] = {bool: bool_, int: int64, float: float32, complex: complex64}
+_BY_NUMPY: Final[dict[Any, dtype]] = {d.numpy: d for d in ALL}
 _COMPLEX_OF: Final = {float64: complex128, float32: complex64, float16: complex64}
 _REAL_OF: Final = {complex128: float64, complex64: float32}
 
@@ -94,14 +93,8 @@ def of(value: Any) -> dtype:
     """
     if isinstance(value, dtype):
         return value
-    if value is float:
-        return _default
-    if value is complex:
-        return complex_of(_default)
-    if value is bool or value is int:
-        return _PYTHON[value]
     try:
-        return _BY_NUMPY[np.dtype(value)]
+        return _BY_NUMPY[None if value is None else np.dtype(value)]  # np.dtype(None) is float64
     except (KeyError, TypeError):
         names = ", ".join(d.name for d in ALL)
         raise DTypeError(f"dtype: expected one of {names}, got {value!r}; convert the array first") from None
@@ -160,10 +153,7 @@ def result_type(operands: list[tuple[dtype, int]]) -> dtype:
             if own == priority:
                 level = operand if level is None else promote(level, operand)
         if level is not None and (result is None or level.category > result.category):
-            result = level if result is None or level.category != COMPLEX else complex_of(_floating(result))
+            keeps_precision = result is not None and result.category == FLOATING and level.category == COMPLEX
+            result = complex_of(result) if keeps_precision and result is not None else level
     assert result is not None
     return result
-
-
-def _floating(value: dtype) -> dtype:
-    return value if value.category >= FLOATING else _default

@@ -21,7 +21,7 @@ class Size(tuple[int, ...]):
         return prod(self)
 
     def __repr__(self) -> str:
-        return f"Size([{', '.join(map(str, self))}])"
+        return f"refengine.Size([{', '.join(map(str, self))}])"
 
 
 def axis(value: Any, ndim: int) -> int:

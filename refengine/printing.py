@@ -74,37 +74,13 @@ class Formatter:
 
     def __init__(self, values: np.ndarray[Any, Any], options: Options) -> None:
         self.kind = values.dtype.kind
-        self.spec = ""
-        self.point = ""
-        self.width = 1
+        self.spec, self.point = "", ""
+        counted = values
         if self.kind == "f":
-            self._choose(values, options)
-        texts = [self._text(v) for v in values.ravel().tolist()] if self.kind != "f" or self.width == 0 else []
-        self.width = max([self.width, *map(len, texts)])
-
-    def _choose(self, values: np.ndarray[Any, Any], options: Options) -> None:
-        wide = values.astype(np.float64)
-        finite = wide[np.isfinite(wide) & (wide != 0)]
-        precision = options.precision
-        if not finite.size:
-            self.spec, self.point = ".0f", "."
-        else:
-            sizes = np.abs(finite)
-            low, high = float(sizes.min()), float(sizes.max())
-            whole = bool((finite == np.ceil(finite)).all())
-            wild = high / low > 1000.0 or high > 1.0e8
-            scientific = wild or (not whole and low < 1.0e-4)
-            if options.sci_mode is not None:
-                scientific = options.sci_mode
-            if scientific:
-                self.spec = f".{precision}e"
-            elif whole:
-                self.spec, self.point = ".0f", "."
-            else:
-                self.spec = f".{precision}f"
-        self.width = max([1, *(len(self._text(v)) for v in finite.tolist())])
-        if not np.isfinite(wide).all():
-            self.width = max([self.width, *(len(self._text(v)) for v in wide[~np.isfinite(wide)].tolist())])
+            wide = values.astype(np.float64)
+            counted = wide[np.isfinite(wide) & (wide != 0)]
+            self.spec, self.point = _style(counted, options)
+        self.width = max([1, *(len(self._text(value)) for value in counted.ravel().tolist())])
 
     def _text(self, value: Any) -> str:
         if self.kind != "f":
@@ -115,6 +91,19 @@ class Formatter:
     def __call__(self, value: Any) -> str:
         """One element, padded to the common width."""
         return self._text(value).rjust(self.width)
+
+
+def _style(finite: np.ndarray[Any, Any], options: Options) -> tuple[str, str]:
+    """The format of floats, and what follows it, given those that are finite and not 0."""
+    sizes = np.abs(finite)
+    whole = bool((finite == np.ceil(finite)).all())
+    scientific = options.sci_mode and finite.size > 0
+    if options.sci_mode is None and finite.size:
+        low, high = float(sizes.min()), float(sizes.max())
+        scientific = high / low > 1000.0 or high > 1.0e8 or (not whole and low < 1.0e-4)
+    if scientific:
+        return f".{options.precision}e", ""
+    return (".0f", ".") if whole else (f".{options.precision}f", "")
 
 
 class ComplexFormatter:

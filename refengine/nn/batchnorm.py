@@ -11,6 +11,10 @@ from refengine.nn.parameter import Parameter
 from refengine.tensor import Tensor
 
 
+class RankError(ShapeError, ValueError):
+    """An input with too few or too many axes."""
+
+
 class BatchNorm1d(Module):
     """Normalizes each feature over the batch to mean 0 and variance 1, then scales and shifts.
 
@@ -25,8 +29,8 @@ class BatchNorm1d(Module):
         Added to the variance.
     momentum : float or None
         None makes the running statistics a plain average of all batches.
-    affine : bool
-        Whether there are a weight (ones at first) and a bias (zeros).
+    affine, bias : bool
+        Whether there are a weight (ones at first) and, with it, a bias (zeros).
     track_running_stats : bool
         Without, the batch's statistics are used in evaluation too.
     """
@@ -43,6 +47,8 @@ class BatchNorm1d(Module):
         track_running_stats: bool = True,
         device: Device = None,
         dtype: DType = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
@@ -50,7 +56,7 @@ class BatchNorm1d(Module):
         ones = creation.ones(num_features, device=device, dtype=dtype)
         zeros = creation.zeros_like(ones)
         self.register_parameter("weight", Parameter(ones) if affine else None)
-        self.register_parameter("bias", Parameter(zeros) if affine else None)
+        self.register_parameter("bias", Parameter(zeros) if affine and bias else None)
         count = creation.tensor(0, dtype=dtypes.int64, device=device)
         self.register_buffer("running_mean", creation.zeros_like(ones) if track_running_stats else None)
         self.register_buffer("running_var", creation.ones_like(ones) if track_running_stats else None)
@@ -68,6 +74,7 @@ class BatchNorm1d(Module):
         self.reset_running_stats()
         if self.affine:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,11 +82,13 @@ class BatchNorm1d(Module):
 
         Raises
         ------
-        ShapeError
-            If the input is not (N, C) or (N, C, L), or training sees one value a feature.
+        RankError
+            If the input is not (N, C) or (N, C, L).
+        ChannelError
+            If training sees one value a feature.
         """
         if x.ndim not in (2, 3):
-            raise ShapeError(f"BatchNorm1d: expected 2D or 3D input, got shape {tuple(x.shape)}")
+            raise RankError(f"BatchNorm1d: expected 2D or 3D input, got shape {tuple(x.shape)}")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -94,5 +103,5 @@ class BatchNorm1d(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )

@@ -133,7 +133,8 @@ class Op:
 
     def _read_rules(self) -> None:
         """Work out from the rules' signatures what is saved and which parameters each takes."""
-        rules, names = [], []
+        rules: list[tuple[Callable[..., Any], tuple[str, ...]]] = []
+        names: list[tuple[str, ...]] = []
         for i, source in enumerate(self.inputs):
             rule = getattr(self, f"vjp_{source}", None) or (getattr(self, "vjp", None) if i == 0 or self.variadic else None)
             if rule is None or source in self.constants:
@@ -278,7 +279,7 @@ class Op:
         result = operands[0].dtype
         if result.category > target.dtype.category:
             raise DTypeError(f"{name}: result type {result.name} can't be cast to the desired output type {target.dtype.name}; use {self.name}(...)")
-        return (target, *(o.to(target.dtype) if isinstance(o, Tensor) and o.dtype is not target.dtype else o for o in operands[1:]))  # type: ignore[attr-defined]
+        return (target, *(o.to(target.dtype) if isinstance(o, Tensor) and o.dtype is not target.dtype else o for o in operands[1:]))
 
     def run_inplace(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
         """Compute, write and rebase the history."""
@@ -375,7 +376,7 @@ def promote(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     result = []
     for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
         if name not in op.constants and isinstance(operand, Tensor) and operand.dtype is not wanted:
-            operand = operand.to(wanted)  # type: ignore[attr-defined]
+            operand = operand.to(wanted)
         result.append(operand)
     if not any(isinstance(o, Tensor) and n not in op.constants for n, o in zip(op.inputs, result, strict=False)) and not op.variadic:
         first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)

@@ -233,7 +233,7 @@ class Pass:
         if new.array.dtype != tensor.array.dtype:
             new = Tensor(tensor.backend.xp.astype(new.array, tensor.array.dtype)) if not self.create_graph else new
         if self.create_graph:
-            tensor.grad = new if have is None else have + new  # type: ignore[operator]
+            tensor.grad = new if have is None else have + new
         elif have is None:
             tensor.grad = new if own else Tensor(tensor.backend.copy(new.array))
         elif have.tracked:
@@ -280,7 +280,7 @@ def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
             "product needs one number for each output"
         )
     if given.array.dtype != output.array.dtype:
-        return Tensor(output.backend.xp.astype(given.array, output.array.dtype)) if not given.tracked else given.to(output.dtype)  # type: ignore[attr-defined,no-any-return]
+        return Tensor(output.backend.xp.astype(given.array, output.array.dtype)) if not given.tracked else given.to(output.dtype)
     return given
 
 

@@ -79,7 +79,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     """
     if not _level:
         raise AutogradError("make_dual: dual tensors exist only inside a level; use `with dual_level():`")
-    if not isinstance(tensor, Tensor) or not isinstance(tangent, Tensor):
+    if not all(isinstance(value, Tensor) for value in (tensor, tangent)):
         raise ArgumentError(f"make_dual: expected two tensors, got {type(tensor).__name__} and {type(tangent).__name__}")
     if not tensor.dtype.is_differentiable or tangent.dtype is not tensor.dtype:
         raise DTypeError(f"make_dual: expected floating or complex tensors of one dtype, got {tensor.dtype} and {tangent.dtype}")
@@ -180,7 +180,7 @@ def _write_tangent(target: Tensor, tangent: Tensor) -> None:
     elif have.tracked and have.node is None and have.view_of is None:
         set_tangent(target, tangent)
     else:
-        have.copy_(tangent)  # type: ignore[attr-defined]
+        have.copy_(tangent)
 
 
 def push(op: Op, operands: Sequence[Any], tangents: Sequence[Tensor | None], result: Tensor, bound: Bound) -> Tensor | None:
@@ -262,7 +262,7 @@ def _total(terms: list[Tensor]) -> Tensor | None:
     """The sum of the terms."""
     total = None
     for term in terms:
-        total = term if total is None else total + term  # type: ignore[operator]
+        total = term if total is None else total + term
     return total
 
 

@@ -133,7 +133,7 @@ class FunctionNode(BaseNode):
                 raise AutogradError(f"{self.name()}: backward returned a gradient other than None at position {i}, but that argument is not a tensor")
             if result is not None and not isinstance(result, Tensor):
                 raise ArgumentError(f"{self.name()}: expected a Tensor or None at position {i}, got {type(result).__name__}")
-        found = []
+        found: list[Any] = []
         for (i, dtype), edge in zip(self._inputs, self.targets, strict=True):
             result = results[i]
             if result is None or edge is None:
@@ -264,7 +264,7 @@ def _rebase_view(ctx: FunctionNode, args: tuple[Any, ...], result: Tensor) -> No
 
 def _keep(ctx: FunctionNode, outputs: tuple[Any, ...], results: tuple[Any, ...], recording: bool) -> None:
     """Replace what was saved by (tensor, version, output number or -1); an output is kept without its history."""
-    kept = []
+    kept: list[Any] = []
     for tensor in ctx._saved:
         if tensor is None:
             kept.append(None)

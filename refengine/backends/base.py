@@ -133,9 +133,20 @@ class Namespace(Protocol):
 class Backend(Protocol):
     """An array library on one kind of device."""
 
-    name: str
-    xp: Namespace
-    array_type: type
+    @property
+    def name(self) -> str:
+        """The type of device, such as "cpu"."""
+        ...
+
+    @property
+    def xp(self) -> Namespace:
+        """The namespace."""
+        ...
+
+    @property
+    def array_type(self) -> type:
+        """The type of the arrays."""
+        ...
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """A new array from host values (nested lists, numbers, NumPy arrays); always a copy."""

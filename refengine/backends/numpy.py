@@ -322,7 +322,8 @@ class NumpyBackend:
 
     def arange(self, start: float, stop: float, step: float, dtype: Any) -> Array:
         """Evenly spaced values in [start, stop)."""
-        return np.arange(start, stop, step, dtype)
+        values: Array = np.arange(start, stop, step, dtype=dtype)
+        return values
 
     copy = staticmethod(copy)
 

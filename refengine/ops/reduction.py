@@ -25,12 +25,6 @@ def count_of(kept: Shape, shape: Shape) -> int:
     return math.prod(size for size, left in zip(shape, kept, strict=True) if left != size)
 
 
-def _typed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """The arguments with the input cast to `dtype`, if that is given."""
-    dtype = kwargs.pop("dtype", None)
-    return args if dtype is None else (args[0].to(dtype), *args[1:])
-
-
 def _as_int64(operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     """Integer and bool operands as int64: PyTorch sums in no smaller type."""
     x = as_operand(operands[0], name)
@@ -47,12 +41,17 @@ def _as_floating(operands: tuple[Any, ...], name: str) -> tuple[Any, ...]:
     return (x,)
 
 
-class _Typed(Op):
-    """Takes ``dtype=``: the input is cast before it is reduced. Integers and bools are reduced as int64."""
+class _Cast(Op):
+    """Takes ``dtype=``: the input is cast before it is reduced. `bind` names it for those who read signatures."""
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Cast first."""
-        return super().prepare(_typed(args, kwargs) if "dtype" in kwargs else args, kwargs)
+        dtype = kwargs.pop("dtype", None)
+        return super().prepare(args if dtype is None else (args[0].to(dtype), *args[1:]), kwargs)
+
+
+class _Typed(_Cast):
+    """Integers and bools are reduced as int64."""
 
     def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """No integer smaller than int64."""
@@ -60,11 +59,7 @@ class _Typed(Op):
 
 
 class _Floating(Op):
-    """Refuses integers, as PyTorch does; takes ``dtype=``."""
-
-    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Cast first."""
-        return super().prepare(_typed(args, kwargs) if "dtype" in kwargs else args, kwargs)
+    """Refuses integers, as PyTorch does."""
 
     def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         """No integers."""
@@ -74,6 +69,9 @@ class _Floating(Op):
 class Sum(_Typed, Reduction):
     """Return the sum over axes; integers and bools give int64."""
 
+    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> dict[str, Any]:
+        return super().bind(shape, dim, keepdim)
+
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
         return xp.sum(x, axis=axis, keepdims=keepdims)
 
@@ -81,7 +79,7 @@ class Sum(_Typed, Reduction):
         return g
 
 
-class Nansum(_Typed, Reduction):
+class Nansum(Sum):
     """Return the sum over axes of what is not NaN; the derivative at a NaN is 0."""
 
     domains = (MODERATE,)
@@ -89,11 +87,11 @@ class Nansum(_Typed, Reduction):
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
         return xp.sum(xp.where(xp.isnan(x), xp.zeros_like(x), x), axis=axis, keepdims=keepdims)
 
-    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:  # type: ignore[override]
         return g * xp.astype(xp.logical_not(xp.isnan(x)), g.dtype)
 
 
-class Mean(_Floating, Reduction):
+class Mean(_Cast, _Floating, Reduction):
     """Return the mean over axes; NaN over no entries.
 
     Raises
@@ -102,7 +100,7 @@ class Mean(_Floating, Reduction):
         For integers.
     """
 
-    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> dict[str, Any]:
         found = super().bind(shape, dim, keepdim)
         return found | {"count": count_of(found["kept"], shape)}
 
@@ -122,7 +120,7 @@ class Prod(_Typed, Reduction):
 
     domains = (SMALL,)
 
-    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> dict[str, Any]:
         return super().bind(shape, dim if dim is None else layout.axis(dim, len(shape)), keepdim)
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
@@ -279,7 +277,11 @@ class VarMean(Composite):
         return math.prod(shape) >= 2
 
 
-class Norm(_Floating, Reduction):
+class EmptyNormError(DimensionError, RuntimeError):
+    """There is no extreme of no entries."""
+
+
+class Norm(_Cast, _Floating, Reduction):
     """Return the p-norm over axes: (sum of |x|**p)**(1/p), the largest |x| for inf, the smallest for -inf.
 
     p=0 counts what is not 0. The derivative at the norm's kink, x = 0, is 0; for p = inf and -inf it is shared evenly
@@ -291,7 +293,9 @@ class Norm(_Floating, Reduction):
     domains = (Interval(-20.0, 20.0, avoid=(0.0,)),)
     kinks = (Kink(0.0), Kink("tie", "split"))
 
-    def bind(self, shape: Shape, p: Any = 2, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:  # type: ignore[override]
+    def bind(  # type: ignore[override]
+        self, shape: Shape, p: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+    ) -> dict[str, Any]:
         found = super().bind(shape, dim, keepdim)
         p = 2.0 if p is None or p == "fro" else p
         if not isinstance(p, (int, float)):
@@ -332,17 +336,13 @@ class Norm(_Floating, Reduction):
     def sample(self, draw: Draw, x: Operand) -> Call:
         """Every p, axes, keepdim. PyTorch takes no p and "fro" for one axis or two only."""
         call = super().sample(draw, x)
-        p = draw.choice((None, 1, 2, 3, math.inf, 1.5, -math.inf, 0, -2.0, "fro"))
+        p: Any = draw.choice((None, 1, 2, 3, math.inf, 1.5, -math.inf, 0, -2.0, "fro"))
         dim = call.kwargs.get("dim")
         if p in (None, "fro") and isinstance(dim, tuple) and len(dim) not in (1, 2):
             p = 2
         if p is None or (0 in x.shape and p != "fro" and (p < 0 or p == math.inf)):
             return call
         return Call((x,), {"p": p, **call.kwargs})
-
-
-class EmptyNormError(DimensionError, RuntimeError):
-    """There is no extreme of no entries."""
 
 
 class Logsumexp(Reduction):
@@ -379,7 +379,7 @@ class Cumsum(_Typed, Single):
     group = "reduction"
     inplace = True
 
-    def bind(self, shape: Shape, dim: Any) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any, *, dtype: Any = None) -> dict[str, Any]:
         axis = layout.axis(dim, len(shape))
         return {"axis": axis if shape else None}
 
@@ -407,7 +407,7 @@ class Cumprod(Cumsum):
     structure = "other"
     domains = (SMALL,)
 
-    def bind(self, shape: Shape, dim: Any) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any, *, dtype: Any = None) -> dict[str, Any]:
         return super().bind(shape, dim) | {"size": shape[dim] if shape else 1}
 
     def forward(self, xp: Namespace, x: Array, *, axis: int | None) -> Array:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import cache
+from inspect import Parameter, Signature
 from types import FunctionType
 from typing import Any
 
 from refengine import catalogue, conversion, fast, random
 from refengine.autograd import engine, graph
 from refengine.methods import TensorMethods
-from refengine.op import Composite, Op, number
+from refengine.op import Composite, Elementwise, Op
+from refengine.operand import number
 from refengine.ops import comparison, indexing, linalg, scattering
 from refengine.tensor import Tensor
 
@@ -40,7 +44,7 @@ def method(op: Op, name: str) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(self, *args, **kwargs)
 
-    return _named(method, name, op.__doc__)
+    return _signed(_named(method, name, op.__doc__), op)
 
 
 def inplace_method(op: Op, name: str) -> Callable[..., Any]:
@@ -50,7 +54,8 @@ def inplace_method(op: Op, name: str) -> Callable[..., Any]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         return call(self, *args, **kwargs)
 
-    return _named(method, name, f"In-place form of `{op.name}`: writes into the tensor and returns it.")
+    doc = f"In-place form of `{op.name}`: writes into the tensor and returns it."
+    return _signed(_named(method, name, doc), op)
 
 
 def _reflected(op: Op, name: str) -> Callable[..., Any]:
@@ -81,11 +86,38 @@ def _named(function: Callable[..., Any], name: str, doc: str | None, qualname: s
     return function
 
 
+def _signed(function: Callable[..., Any], op: Op) -> Callable[..., Any]:
+    function.__signature__ = signature(op)  # type: ignore[attr-defined]
+    return function
+
+
+@cache
+def signature(op: Op) -> Signature:
+    """The signature of an op's function, as PyTorch spells it: the inputs, then what `bind` or `compose` takes."""
+    if isinstance(op, Composite):
+        composed = inspect.signature(op.compose)
+        spelled = dict(zip(op.inputs, ("input", "other"), strict=False))
+        found = [p.replace(name=spelled.get(p.name, p.name)) for p in composed.parameters.values()]
+        return composed.replace(parameters=[found[0].replace(annotation="Tensor"), *found[1:]])
+    bound = list(inspect.signature(op.bind).parameters.values())[1 if op.variadic else len(op.inputs) :]
+    bound = [] if type(op).bind is Op.bind else bound
+    if op.variadic:
+        tensors = [Parameter("tensors", Parameter.POSITIONAL_OR_KEYWORD, annotation="Sequence[Tensor]")]
+        return Signature([*tensors, *bound], return_annotation="Tensor")
+    names = dict(zip((name for name in op.inputs if name not in op.constants), ("input", "other"), strict=False))
+    kinds = ["Tensor", *["Tensor | complex" if isinstance(op, Elementwise) else "Tensor"] * (len(op.inputs) - 1)]
+    tensors = [
+        Parameter(names.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)
+        for name, kind in zip(op.inputs, kinds, strict=True)
+    ]
+    return Signature([*tensors, *bound], return_annotation="Tensor")
+
+
 def fill() -> None:
     """Set every method once, at import."""
     for op in catalogue.ops(hidden=True):
         call = fast.call_of(op)
-        op.call = _named(call, op.name, op.__doc__) if isinstance(call, FunctionType) else call
+        op.call = _signed(_named(call, op.name, op.__doc__), op) if isinstance(call, FunctionType) else call
     for op in catalogue.ops():
         if op.form == "method":
             for name in (op.name, *op.aliases):
@@ -150,7 +182,7 @@ def function(op: Op, name: str) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
 
-    return _named(function, name, op.__doc__, "{}")
+    return _signed(_named(function, name, op.__doc__, "{}"), op)
 
 
 def functions() -> dict[str, Callable[..., Any]]:

@@ -12,7 +12,8 @@ from typing import Any
 from refengine import dtypes
 from refengine.autograd.graph import Node, numbers
 from refengine.backends.numpy import BACKEND
-from refengine.op import UNSAVED, Elementwise, Op
+from refengine.op import Elementwise, Op
+from refengine.recording import UNSAVED
 from refengine.state import state
 from refengine.storage import CONSTANT, Storage
 from refengine.tensor import Tensor

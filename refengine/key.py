@@ -14,7 +14,9 @@ import numpy as np
 from refengine import dtypes
 from refengine.errors import ArgumentError, DimensionError, DTypeError, PositionError
 from refengine.layout import Shape
-from refengine.op import Bound, Op, as_operand
+from refengine.op import Op
+from refengine.operand import as_operand
+from refengine.recording import Bound
 from refengine.tensor import Tensor
 
 MASKS = (dtypes.bool_, dtypes.uint8)

@@ -13,31 +13,22 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from refengine import dtypes, layout
-from refengine.autograd.graph import Node, edge_of, numbers
+from refengine.autograd.graph import edge_of
 from refengine.autograd.inplace import rebase, refuse_forbidden
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ArgumentError, DeviceError, DTypeError, ShapeError
+from refengine.errors import ArgumentError, DTypeError, ShapeError
 from refengine.layout import Shape
+from refengine.operand import as_operand, backend_of_all, promote, shape_of
+from refengine.recording import UNSAVED, Bound, inputs_of, node_of, view_of
 from refengine.spec import EVERYWHERE, Call, Draw, Interval, Kink, Operand
 from refengine.state import state
 from refengine.storage import CONSTANT
-from refengine.tensor import BACKENDS, Tensor, View, backend_of
+from refengine.tensor import Tensor
 
 INTERCEPT: list[Callable[..., Any]] = []
 """Set by autograd/forward_ad.py: the detour of an op's call while a rare mode is on."""
 
 COMPLEX = frozenset(d.numpy for d in dtypes.ALL if d.is_complex)
-NUMBERS = (bool, int, float, complex)
-UNSAVED = (None, CONSTANT, 0)
-
-
-class Bound:
-    """The parameters of one call: keyword arguments of `forward`, and of each input's rule (None: none)."""
-
-    __slots__ = ("forward", "rules")
-
-    def __init__(self, forward: dict[str, Any], rules: tuple[dict[str, Any], ...] | None) -> None:
-        self.forward, self.rules = forward, rules
 
 
 class Op:
@@ -136,12 +127,16 @@ class Op:
         rules: list[tuple[Callable[..., Any], tuple[str, ...]]] = []
         names: list[tuple[str, ...]] = []
         for i, source in enumerate(self.inputs):
-            rule = getattr(self, f"vjp_{source}", None) or (getattr(self, "vjp", None) if i == 0 or self.variadic else None)
+            rule = getattr(self, f"vjp_{source}", None) or (
+                getattr(self, "vjp", None) if i == 0 or self.variadic else None
+            )
             if rule is None or source in self.constants:
                 rules.append((_no_rule, ()))
                 names.append(())
                 continue
-            positional = [p.name for p in inspect.signature(rule).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD][2:]
+            positional = [
+                p.name for p in inspect.signature(rule).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD
+            ][2:]
             self.saves += tuple(name for name in positional if name not in self.saves)
             rules.append((rule, tuple(positional)))
             names.append(_keywords(rule))
@@ -194,7 +189,7 @@ class Op:
             named = tuple(kwargs.pop(name) for name in self.inputs[len(args) :])
             operands, rest = args[:count] + named, args[count:]
         operands = self.convert(operands)
-        shapes: Any = tuple(_shape(operand) for operand in operands)
+        shapes: Any = tuple(shape_of(operand) for operand in operands)
         shapes = (shapes,) if self.variadic else shapes
         try:
             return operands, self.bound(shapes, rest, tuple(kwargs.items()))
@@ -212,10 +207,14 @@ class Op:
     def run(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
         """Compute and record."""
         arrays = [o.array if isinstance(o, Tensor) else o for o in operands]
-        backend = _backend(self, operands)
+        backend = backend_of_all(self, operands)
         xp = backend.xp
         try:
-            out = self.forward(xp, arrays, **bound.forward) if self.variadic else self.forward(xp, *arrays, **bound.forward)
+            out = (
+                self.forward(xp, arrays, **bound.forward)
+                if self.variadic
+                else self.forward(xp, *arrays, **bound.forward)
+            )
         except ValueError:
             self._explain(operands)
             raise
@@ -236,7 +235,7 @@ class Op:
     def _explain(self, operands: tuple[Any, ...]) -> None:
         """Raise a clear error where the operands of an elementwise op do not broadcast."""
         if isinstance(self, Elementwise):
-            layout.broadcast(*(tuple(_shape(operand)) for operand in operands))
+            layout.broadcast(*(tuple(shape_of(operand)) for operand in operands))
 
     def save(self, edges: Sequence[Any], inputs: Sequence[Any], out: tuple[Any, Any, int]) -> tuple[Any, ...]:
         """(value, storage, version) of what the rules of the existing edges need, flattened in the order of `saves`."""
@@ -251,7 +250,7 @@ class Op:
         return flat
 
     def conjugating(self) -> Op:
-        """This op with rules for complex values: the conjugate of the real rule applied to the conjugate.
+        """Return the op with rules for complex values: the conjugate of the real rule applied to the conjugate.
 
         The convention is PyTorch's: the gradient is that of the conjugate variable, so that it points uphill.
         """
@@ -278,8 +277,14 @@ class Op:
         """Operands converted to the target's dtype, where PyTorch allows the result to be cast to it."""
         result = operands[0].dtype
         if result.category > target.dtype.category:
-            raise DTypeError(f"{name}: result type {result.name} can't be cast to the desired output type {target.dtype.name}; use {self.name}(...)")
-        return (target, *(o.to(target.dtype) if isinstance(o, Tensor) and o.dtype is not target.dtype else o for o in operands[1:]))
+            raise DTypeError(
+                f"{name}: result type {result.name} can't be cast to the desired output type "
+                f"{target.dtype.name}; use {self.name}(...)"
+            )
+        return (
+            target,
+            *(o.to(target.dtype) if isinstance(o, Tensor) and o.dtype is not target.dtype else o for o in operands[1:]),
+        )
 
     def run_inplace(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:
         """Compute, write and rebase the history."""
@@ -295,7 +300,10 @@ class Op:
             self._explain(operands)
             raise
         if tuple(out.shape) != tuple(target.array.shape):
-            raise ShapeError(f"{self.name}_: the result's shape {tuple(out.shape)} does not fit the tensor written to, {tuple(target.shape)}")
+            raise ShapeError(
+                f"{self.name}_: the result's shape {tuple(out.shape)} does not fit the tensor written to, "
+                f"{tuple(target.shape)}"
+            )
         inputs = inputs_of(operands, arrays)
         if recording and "x" in self.saves:
             inputs[0] = (backend.copy(target.array), CONSTANT, 0)
@@ -310,95 +318,6 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
-
-
-def node_of(op: Op, edges: tuple[Any, ...], saved: tuple[Any, ...], bound: Bound, shape: Shape) -> Node:
-    """The node of one recorded call."""
-    node = object.__new__(Node)
-    node.op = op
-    node.targets = edges
-    node.saved = saved
-    node.params = bound.rules
-    node.shape = shape
-    node.hooks = None
-    node.tangents = state.tangents
-    node.seq = next(numbers)
-    return node
-
-
-def inputs_of(operands: Sequence[Any], arrays: Sequence[Any]) -> list[tuple[Any, Any, int]]:
-    """(value, storage, version) of each operand now."""
-    return [
-        (array, o.storage, o.storage.version) if isinstance(o, Tensor) else (array, CONSTANT, 0)
-        for o, array in zip(operands, arrays, strict=True)
-    ]
-
-
-def view_of(source: Tensor, op: Op, bound: Bound) -> View:
-    """How the result of a view op looks at its base."""
-    version, without = source.storage.version, not state.grad_enabled
-    above = source.view_of
-    if above is None:
-        return View(source, ((op, bound),), version, without)
-    view = View(above.base, (*above.chain, (op, bound)), version, without or above.without_grad)
-    view.of_several = above.of_several
-    return view
-
-
-def as_operand(value: Any, name: str) -> Tensor:
-    """A tensor, or a clear error."""
-    if isinstance(value, Tensor):
-        return value
-    raise ArgumentError(f"{name}: expected a Tensor, got {value!r} ({type(value).__name__}); wrap it with refengine.tensor(...)")
-
-
-def number(value: Any) -> Any:
-    """NumPy's scalars as Python numbers, so that they do not decide the dtype."""
-    return value.item() if not isinstance(value, Tensor) and getattr(value, "shape", None) == () else value
-
-
-def promote(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The operands converted to their common dtype, by PyTorch's rules; Python numbers stay numbers."""
-    operands = tuple(number(operand) for operand in operands)
-    levels = []
-    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
-        if name in op.constants:
-            continue
-        if isinstance(operand, Tensor):
-            levels.append((operand.dtype, 2 if operand.array.ndim else 1))
-        elif isinstance(operand, NUMBERS):
-            levels.append((dtypes.of_number(operand), 0))
-        else:
-            raise ArgumentError(f"{op.name}: expected a Tensor or a number for {name}, got {operand!r} ({type(operand).__name__})")
-    wanted = dtypes.result_type(levels)
-    if op.floating and not wanted.is_differentiable:
-        wanted = dtypes.default()
-    result = []
-    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
-        if name not in op.constants and isinstance(operand, Tensor) and operand.dtype is not wanted:
-            operand = operand.to(wanted)
-        result.append(operand)
-    if not any(isinstance(o, Tensor) and n not in op.constants for n, o in zip(op.inputs, result, strict=False)) and not op.variadic:
-        first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)
-        result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
-    return tuple(result)
-
-
-def _backend(op: Op, operands: Sequence[Any]) -> Any:
-    """The one backend of all operands; 0-d host tensors go with any device."""
-    found = None
-    for operand in operands:
-        if isinstance(operand, Tensor):
-            backend = backend_of(operand.array)
-            if found is None or backend is found:
-                found = backend
-            else:
-                raise DeviceError(f"{op.name}: expected all tensors on the same device, got {found.name} and {backend.name}; use to(device)")
-    return found
-
-
-def _shape(operand: Any) -> Shape:
-    return operand.array.shape if isinstance(operand, Tensor) else ()
 
 
 def _conjugated(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -555,4 +474,4 @@ class Composite(Op):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Compose."""
-        return self.compose(*args, **kwargs)
+        return self.compose(*args, **{self._spelled.get(name, name): value for name, value in kwargs.items()})

@@ -90,7 +90,9 @@ class Pass:
         xp = TENSOR_NAMESPACE[0] if isinstance(grad, Tensor) else _xp_of(grad)
         lead = len(grad.shape) - len(shape)
         if lead < 0 or any(want not in (1, have) for have, want in zip(grad.shape[lead:], shape, strict=True)):
-            raise ShapeError(f"backward: expected a gradient of shape {shape} or one that sums to it, got {tuple(grad.shape)}")
+            raise ShapeError(
+                f"backward: expected a gradient of shape {shape} or one that sums to it, got {tuple(grad.shape)}"
+            )
         return xp.sum_to(grad, shape)
 
     def run(self) -> None:
@@ -182,7 +184,9 @@ class Pass:
             if replaced is not None:
                 values = replaced if isinstance(replaced, tuple) else (replaced,)
                 if len(values) != len(results):
-                    raise ArgumentError(f"{node.name()}: a hook returned {len(values)} gradients, expected {len(results)}")
+                    raise ArgumentError(
+                        f"{node.name()}: a hook returned {len(values)} gradients, expected {len(results)}"
+                    )
                 results = tuple(None if v is None else self.raw(v) for v in values)
         return results
 
@@ -227,7 +231,7 @@ class Pass:
                     hook(leaf)
 
     def _accumulate(self, tensor: Tensor, grad: Any, own: bool) -> None:
-        """``tensor.grad += grad``; in place unless the gradient's graph is wanted. `own`: nobody else holds the array."""
+        """``tensor.grad += grad``; in place unless its graph is wanted. `own`: nobody else holds the array."""
         have = tensor.grad
         new = self.as_tensor(grad)
         if new.array.dtype != tensor.array.dtype:
@@ -267,8 +271,10 @@ def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
     if given is None:
         if output.numel() != 1:
             raise NonScalarBackwardError(
-                "grad can be implicitly created only for scalar outputs: backward computes a vector-Jacobian product, and "
-                f"only a scalar has the obvious vector, 1; this tensor has shape {tuple(output.shape)}, so pass the vector as "
+                "grad can be implicitly created only for scalar outputs: backward computes a "
+                "vector-Jacobian product, and "
+                f"only a scalar has the obvious vector, 1; this tensor has shape {tuple(output.shape)}, so "
+                "pass the vector as "
                 "gradient=..., of that shape, or reduce the tensor to a scalar first, with sum() say"
             )
         return Tensor(output.backend.full(tuple(output.shape), 1, output.array.dtype))
@@ -276,11 +282,16 @@ def _cotangent(output: Tensor, given: Tensor | None) -> Tensor:
         raise ArgumentError(f"gradient: expected a Tensor or None, got {type(given).__name__}")
     if given.shape != output.shape:
         raise ShapeError(
-            f"gradient: expected the shape of the output, {tuple(output.shape)}, got {tuple(given.shape)}; a vector-Jacobian "
+            f"gradient: expected the shape of the output, {tuple(output.shape)}, got "
+            f"{tuple(given.shape)}; a vector-Jacobian "
             "product needs one number for each output"
         )
     if given.array.dtype != output.array.dtype:
-        return Tensor(output.backend.xp.astype(given.array, output.array.dtype)) if not given.tracked else given.to(output.dtype)
+        return (
+            Tensor(output.backend.xp.astype(given.array, output.array.dtype))
+            if not given.tracked
+            else given.to(output.dtype)
+        )
     return given
 
 
@@ -425,7 +436,9 @@ def _goals(inputs: list[Tensor]) -> list[tuple[Tensor, Edge]]:
     for i, tensor in enumerate(inputs):
         edge = edge_of(tensor)
         if edge is None:
-            raise AutogradError(f"inputs: element {i} does not require grad; call requires_grad_() on it before it is used")
+            raise AutogradError(
+                f"inputs: element {i} does not require grad; call requires_grad_() on it before it is used"
+            )
         goals.append((tensor, edge))
     return goals
 

@@ -1,9 +1,9 @@
 """Forward mode: dual numbers, whose tangents are pushed through by rules that follow from an op's declared structure.
 
-An elementwise op's jvp is its reverse rule applied to the tangent (both multiply by the same diagonal); a linear op's is
-its forward; a multilinear op's is a sum of forwards with one input replaced; a reduction's is its rule summed over the
-axes. Any other op gets it by differentiating the reverse rule in its cotangent, where it is linear. All of it runs on
-tensors and is recorded, so that forward over reverse and reverse over forward need nothing more.
+An elementwise op's jvp is its reverse rule applied to the tangent (both multiply by the same diagonal); a linear op's
+is its forward; a multilinear op's is a sum of forwards with one input replaced; a reduction's is its rule summed over
+the axes. Any other op gets it by differentiating the reverse rule in its cotangent, where it is linear. All of it runs
+on tensors and is recorded, so that forward over reverse and reverse over forward need nothing more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from refengine.autograd.engine import TENSOR_NAMESPACE, grad
 from refengine.autograd.inplace import follow
 from refengine.errors import ArgumentError, AutogradError, DTypeError, ShapeError
-from refengine.op import INTERCEPT, Bound, Elementwise, Op, Reduction
+from refengine.op import INTERCEPT, Elementwise, Op, Reduction
+from refengine.recording import Bound
 from refengine.state import state
 from refengine.tensor import Tensor
 
@@ -37,7 +38,7 @@ def enter_dual_level() -> int:
     """Open a level; dual tensors exist only inside one."""
     if _level:
         raise AutogradError("dual_level: nested forward mode is not supported; leave the open level first")
-    global _current_level  # noqa: PLW0603 - PyTorch's name for it, which leak checks read
+    global _current_level
     _level.append([])
     _current_level, state.level = 0, _level[0]
     state.intercept += 1
@@ -48,7 +49,7 @@ def exit_dual_level(*, level: int | None = None) -> None:
     """Close the level; every tangent made in it is dropped."""
     if not _level:
         raise AutogradError("exit_dual_level: no level is open")
-    global _current_level  # noqa: PLW0603
+    global _current_level
     _current_level, state.level = -1, None
     state.intercept -= 1
     for reference in _level.pop():
@@ -80,9 +81,13 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
     if not _level:
         raise AutogradError("make_dual: dual tensors exist only inside a level; use `with dual_level():`")
     if not all(isinstance(value, Tensor) for value in (tensor, tangent)):
-        raise ArgumentError(f"make_dual: expected two tensors, got {type(tensor).__name__} and {type(tangent).__name__}")
+        raise ArgumentError(
+            f"make_dual: expected two tensors, got {type(tensor).__name__} and {type(tangent).__name__}"
+        )
     if not tensor.dtype.is_differentiable or tangent.dtype is not tensor.dtype:
-        raise DTypeError(f"make_dual: expected floating or complex tensors of one dtype, got {tensor.dtype} and {tangent.dtype}")
+        raise DTypeError(
+            f"make_dual: expected floating or complex tensors of one dtype, got {tensor.dtype} and {tangent.dtype}"
+        )
     if tensor.shape != tangent.shape:
         raise ShapeError(f"make_dual: expected a tangent of shape {tuple(tensor.shape)}, got {tuple(tangent.shape)}")
     with _suspended():
@@ -175,15 +180,19 @@ def _write_tangent(target: Tensor, tangent: Tensor) -> None:
     if tangent_of(target) is None and view is not None:
         set_tangent(view.base, TENSOR_NAMESPACE[0].zeros_like(view.base))
     have = tangent_of(target)
-    if have is None or (view is None and have.shape != tangent.shape):
-        set_tangent(target, tangent)
-    elif have.tracked and have.node is None and have.view_of is None:
+    if (
+        have is None
+        or (view is None and have.shape != tangent.shape)
+        or (have.tracked and have.node is None and have.view_of is None)
+    ):
         set_tangent(target, tangent)
     else:
         have.copy_(tangent)
 
 
-def push(op: Op, operands: Sequence[Any], tangents: Sequence[Tensor | None], result: Tensor, bound: Bound) -> Tensor | None:
+def push(
+    op: Op, operands: Sequence[Any], tangents: Sequence[Tensor | None], result: Tensor, bound: Bound
+) -> Tensor | None:
     """The tangent of ``result = op(*operands)``, or None where it is not differentiable."""
     xp = TENSOR_NAMESPACE[0]
     if isinstance(op, Elementwise):
@@ -191,7 +200,10 @@ def push(op: Op, operands: Sequence[Any], tangents: Sequence[Tensor | None], res
     if isinstance(op, Reduction) and op.structure == "reduction":
         return _push_reduction(op, operands, tangents, result, bound, xp)
     if op.structure == "linear":
-        filled = [o if t is None and _is_constant(op, i, o) else (xp.zeros_like(o) if t is None else t) for i, (o, t) in enumerate(zip(operands, tangents, strict=True))]
+        filled = [
+            o if t is None and _is_constant(op, i, o) else (xp.zeros_like(o) if t is None else t)
+            for i, (o, t) in enumerate(zip(operands, tangents, strict=True))
+        ]
         return op.run(tuple(filled), bound)
     if op.structure == "multilinear":
         terms = [op.run((*operands[:i], t, *operands[i + 1 :]), bound) for i, t in enumerate(tangents) if t is not None]

@@ -24,7 +24,19 @@ class FunctionNode(BaseNode):
         For each argument of `apply`, whether it is a tensor that requires grad.
     """
 
-    __slots__ = ("__dict__", "_dirty", "_forward_saved", "_freed", "_inputs", "_materialize", "_nondifferentiable", "_outputs", "_saved", "needs_input_grad", "outputs")
+    __slots__ = (
+        "__dict__",
+        "_dirty",
+        "_forward_saved",
+        "_freed",
+        "_inputs",
+        "_materialize",
+        "_nondifferentiable",
+        "_outputs",
+        "_saved",
+        "needs_input_grad",
+        "outputs",
+    )
 
     _forward_cls: ClassVar[type[Function]]
 
@@ -49,7 +61,10 @@ class FunctionNode(BaseNode):
         """Keep tensors for the backward pass; each is version-checked when it is read there."""
         for tensor in tensors:
             if tensor is not None and not isinstance(tensor, Tensor):
-                raise ArgumentError(f"save_for_backward: expected tensors or None, got {type(tensor).__name__}; keep other values as attributes of ctx")
+                raise ArgumentError(
+                    f"save_for_backward: expected tensors or None, got {type(tensor).__name__}; keep other "
+                    "values as attributes of ctx"
+                )
         self._saved = tensors
 
     def save_for_forward(self, *tensors: Tensor | None) -> None:
@@ -82,7 +97,10 @@ class FunctionNode(BaseNode):
         if not self._outputs and not self._freed:
             return self._saved if self._saved else self._forward_saved
         if self._freed:
-            raise FreedGraphError(f"{self.name()}: trying to access saved tensors after they have been freed; pass retain_graph=True to the first backward")
+            raise FreedGraphError(
+                f"{self.name()}: trying to access saved tensors after they have been freed; pass "
+                "retain_graph=True to the first backward"
+            )
         return tuple(self._unpack(entry) for entry in self._saved)
 
     def _unpack(self, entry: Any) -> Tensor | None:
@@ -126,13 +144,21 @@ class FunctionNode(BaseNode):
         """One gradient for each tensor argument, of its dtype."""
         count = len(self.needs_input_grad)
         if len(results) < count or any(r is not None for r in results[count:]):
-            raise AutogradError(f"{self.name()}: backward returned {len(results)} gradients, expected {count}, one for each argument of forward")
+            raise AutogradError(
+                f"{self.name()}: backward returned {len(results)} gradients, expected {count}, one for each "
+                "argument of forward"
+            )
         positions = {i for i, _ in self._inputs}
         for i, result in enumerate(results[:count]):
             if result is not None and i not in positions:
-                raise AutogradError(f"{self.name()}: backward returned a gradient other than None at position {i}, but that argument is not a tensor")
+                raise AutogradError(
+                    f"{self.name()}: backward returned a gradient other than None at position {i}, but that "
+                    "argument is not a tensor"
+                )
             if result is not None and not isinstance(result, Tensor):
-                raise ArgumentError(f"{self.name()}: expected a Tensor or None at position {i}, got {type(result).__name__}")
+                raise ArgumentError(
+                    f"{self.name()}: expected a Tensor or None at position {i}, got {type(result).__name__}"
+                )
         found: list[Any] = []
         for (i, dtype), edge in zip(self._inputs, self.targets, strict=True):
             result = results[i]
@@ -186,12 +212,16 @@ class Function:
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         """The vector-Jacobian product."""
-        raise UnsupportedError("Function: you must implement backward for a custom autograd.Function to use it with backward mode")
+        raise UnsupportedError(
+            "Function: you must implement backward for a custom autograd.Function to use it with backward mode"
+        )
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """The Jacobian-vector product."""
-        raise UnsupportedError("Function: you must implement the jvp function for a custom autograd.Function to use it with forward mode")
+        raise UnsupportedError(
+            "Function: you must implement the jvp function for a custom autograd.Function to use it with forward mode"
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -231,11 +261,17 @@ def _record(ctx: FunctionNode, args: tuple[Any, ...], outputs: tuple[Any, ...], 
         ctx.seq = next(numbers)
         ctx.outputs = len(results)
     _keep(ctx, outputs, results, recording)
-    ctx._outputs = tuple((tuple(r.shape), r.array.dtype, r.backend) if isinstance(r, Tensor) else ((), None, None) for r in results)
+    ctx._outputs = tuple(
+        (tuple(r.shape), r.array.dtype, r.backend) if isinstance(r, Tensor) else ((), None, None) for r in results
+    )
     if not recording:
         return results
     for number, (out, result) in enumerate(zip(outputs, results, strict=True)):
-        if not isinstance(result, Tensor) or not result.dtype.is_differentiable or any(out is t for t in ctx._nondifferentiable):
+        if (
+            not isinstance(result, Tensor)
+            or not result.dtype.is_differentiable
+            or any(out is t for t in ctx._nondifferentiable)
+        ):
             continue
         if any(out is t for t in ctx._dirty) and result.view_of is not None:
             _rebase_view(ctx, args, result)
@@ -258,7 +294,9 @@ def _rebase_view(ctx: FunctionNode, args: tuple[Any, ...], result: Tensor) -> No
     """An input that is a view and was written to: its base gets the new history."""
     tensors = [a for a in args if isinstance(a, Tensor)]
     if ctx.outputs != 1 or tensors[0] is not result:
-        raise UnsupportedError(f"{ctx.name()}: a view can be marked dirty only as first argument and single output; clone it first")
+        raise UnsupportedError(
+            f"{ctx.name()}: a view can be marked dirty only as first argument and single output; clone it first"
+        )
     rebase(result, ctx)
 
 

@@ -176,7 +176,8 @@ class Node(BaseNode):
         saved = self.saved
         if saved is FREED:
             raise FreedGraphError(
-                f"{self.name()}: trying to run backward through the graph a second time, but the saved values have been "
+                f"{self.name()}: trying to run backward through the graph a second time, but the saved "
+                "values have been "
                 "freed; pass retain_graph=True to the first backward"
             )
         values = []
@@ -312,7 +313,9 @@ def register_hook(tensor: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Ha
     """Call `hook` with the tensor's gradient each time it is computed; what it returns, if anything, replaces it."""
     edge = edge_of(tensor)
     if edge is None:
-        raise AutogradError("register_hook: cannot register a hook on a tensor that doesn't require gradient; set requires_grad")
+        raise AutogradError(
+            "register_hook: cannot register a hook on a tensor that doesn't require gradient; set requires_grad"
+        )
     if isinstance(edge, Tensor):
         return Handle(tensor.extras().hooks, hook)
     return Handle(edge.target._made_hooks().tensor.setdefault(edge.number, OrderedDict()), hook)

@@ -32,7 +32,8 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
     Raises
     ------
     InplaceError
-        On a leaf that requires grad, a view of one, a view made while gradients were off or as one of several, or expanded memory.
+        On a leaf that requires grad, a view of one, a view made while gradients were off or as one of several, or on
+        expanded memory.
     """
     if layout.overlaps(tensor.array.shape, tensor.backend.strides(tensor.array)):
         raise InplaceError(
@@ -43,19 +44,27 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
         return
     view = tensor.view_of
     if tensor.tracked and tensor.node is None and view is None:
-        raise InplaceError(f"{name}: a leaf Variable that requires grad is being used in an in-place operation; use no_grad() or clone it")
+        raise InplaceError(
+            f"{name}: a leaf Variable that requires grad is being used in an in-place operation; use "
+            "no_grad() or clone it"
+        )
     if view is None:
         return
     if view.base.tracked and view.base.node is None:
-        raise InplaceError(f"{name}: a view of a leaf Variable that requires grad is being used in an in-place operation; clone the leaf")
+        raise InplaceError(
+            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
+            "operation; clone the leaf"
+        )
     if view.of_several and (recording or view.base.tracked):
         raise InplaceError(
-            f"{name}: this view is an output of a function that returns multiple views, such as unbind, split or chunk; such "
+            f"{name}: this view is an output of a function that returns multiple views, such as unbind, "
+            "split or chunk; such "
             "outputs may not be modified in place; index the tensor instead, or clone the view"
         )
     if view.without_grad and (recording or view.base.tracked):
         raise InplaceError(
-            f"{name}: a view was created in no_grad mode and is being modified in place with grad mode enabled; make the view "
+            f"{name}: a view was created in no_grad mode and is being modified in place with grad mode "
+            "enabled; make the view "
             "outside no_grad"
         )
 
@@ -141,7 +150,10 @@ class CopySlices(BaseNode):
         """
         whole, inner = grads[0], self.inner
         if inner is None:
-            raise FreedGraphError(f"{self.name()}: trying to run backward through the graph a second time; pass retain_graph=True to the first backward")
+            raise FreedGraphError(
+                f"{self.name()}: trying to run backward through the graph a second time; pass "
+                "retain_graph=True to the first backward"
+            )
         part = whole
         for op, bound in self.chain:
             part = op.forward(xp, part, **bound.forward)

@@ -26,21 +26,21 @@ class _GradMode(ContextDecorator):
         return type(self)(self._enabled) if type(self) is _GradMode else type(self)()  # type: ignore[call-arg]
 
 
-class no_grad(_GradMode):  # noqa: N801 - PyTorch's spelling
+class no_grad(_GradMode):
     """Nothing is recorded inside."""
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class enable_grad(_GradMode):  # noqa: N801 - PyTorch's spelling
+class enable_grad(_GradMode):
     """Operations are recorded inside, also within `no_grad`."""
 
     def __init__(self) -> None:
         super().__init__(True)
 
 
-class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's spelling
+class set_grad_enabled(_GradMode):
     """Set grad mode at once; as a context manager, until the block ends."""
 
     def __init__(self, mode: bool) -> None:

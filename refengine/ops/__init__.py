@@ -1,0 +1,1 @@
+"""The declared ops, one file a topic."""

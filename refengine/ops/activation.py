@@ -282,7 +282,7 @@ class Softmax(Single):
             )
         return operands
 
-    def bind(self, shape: Shape, dim: Any) -> dict[str, Any]:
+    def bind(self, shape: Shape, dim: Any, *, dtype: Any = None) -> dict[str, Any]:
         axis = layout.axis(dim, len(shape))
         return {"axis": (axis,) if shape else (), "empty": 0 in shape}
 

@@ -1,4 +1,4 @@
-"""Elementwise remainders, fused products, interpolation and x * log(y)."""
+"""Elementwise functions of two and three tensors: extremes, angles, remainders, fused products, interpolation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from refengine.dtypes import INTEGER
 from refengine.errors import DTypeError
 from refengine.layout import Shape
 from refengine.op import Binary, Elementwise, Op, Unary
-from refengine.spec import Call, Draw, Interval, Operand
+from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 
 MODERATE = Interval(-20.0, 20.0)
@@ -190,4 +190,90 @@ class Addcdiv(Addcmul):
         return -g * value * y / (z * z)
 
 
-OPS: tuple[Op, ...] = (Remainder(), Fmod(), FloorDivide(), Frac(), Xlogy(), Lerp(), Addcmul(), Addcdiv())
+class _Extremum(Binary):
+    """Ties share the gradient evenly."""
+
+    floating = False
+    scalars = False
+    domains = (MODERATE, MODERATE)
+    kinks = (Kink("tie", "split"),)
+    loses = ""
+
+    def _share(self, xp: Namespace, g: Array, mine: Array, other: Array) -> Array:
+        tie = xp.equal(mine, other)
+        return xp.where(getattr(xp, self.loses)(mine, other), xp.zeros_like(g), xp.where(tie, g / 2, g))
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return self._share(xp, g, x, y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return self._share(xp, g, y, x)
+
+
+class Maximum(_Extremum):
+    """Return the larger of x and y. Gradient at ties: half each."""
+
+    kernel = "maximum"
+    loses = "less"
+    inplace = False
+
+
+class Minimum(_Extremum):
+    """Return the smaller of x and y. Gradient at ties: half each."""
+
+    kernel = "minimum"
+    loses = "greater"
+    inplace = False
+
+
+class Atan2(Binary):
+    """Return the angle of the point (y, x), in radians: atan2(x, y) as PyTorch orders them."""
+
+    kernel = "atan2"
+    floating = True
+    scalars = False
+    domains = (Interval(0.2, 20.0), Interval(-20.0, 20.0))
+    aliases = ("arctan2",)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * y / (x * x + y * y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return -g * x / (x * x + y * y)
+
+
+class Hypot(Binary):
+    """Return sqrt(x**2 + y**2) without overflow; the derivative at the origin is not finite."""
+
+    kernel = "hypot"
+    floating = True
+    scalars = False
+    domains = (NONZERO, MODERATE)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, out: Array) -> Array:
+        return g * (x / out)
+
+    def vjp_y(self, xp: Namespace, g: Array, y: Array, out: Array) -> Array:
+        return g * (y / out)
+
+
+class Logaddexp(Binary):
+    """Return log(e**x + e**y) without overflow."""
+
+    kernel = "logaddexp"
+    floating = True
+    scalars = False
+    inplace = False
+    domains = (MODERATE, MODERATE)
+
+    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * xp.expit(x - y)
+
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return g * xp.expit(y - x)
+
+
+OPS: tuple[Op, ...] = (
+    Maximum(), Minimum(), Atan2(), Hypot(), Logaddexp(), Remainder(), Fmod(), FloorDivide(), Frac(), Xlogy(), Lerp(),
+    Addcmul(), Addcdiv(),
+)  # fmt: skip

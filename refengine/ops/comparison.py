@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from refengine import dtypes
 from refengine.backends.base import Array, Namespace
 from refengine.errors import ArgumentError, DTypeError, UnsupportedError
-from refengine.op import Comparison, Elementwise, Op, Unary, promote
+from refengine.op import Comparison, Elementwise, Op, Unary
+from refengine.operand import promote
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 

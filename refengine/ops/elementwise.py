@@ -427,92 +427,9 @@ def cmath_log(x: Any) -> Any:
     return math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan)
 
 
-class _Extremum(Binary):
-    """Ties share the gradient evenly."""
-
-    floating = False
-    scalars = False
-    domains = (MODERATE, MODERATE)
-    kinks = (Kink("tie", "split"),)
-    loses = ""
-
-    def _share(self, xp: Namespace, g: Array, mine: Array, other: Array) -> Array:
-        tie = xp.equal(mine, other)
-        return xp.where(getattr(xp, self.loses)(mine, other), xp.zeros_like(g), xp.where(tie, g / 2, g))
-
-    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return self._share(xp, g, x, y)
-
-    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return self._share(xp, g, y, x)
-
-
-class Maximum(_Extremum):
-    """Return the larger of x and y. Gradient at ties: half each."""
-
-    kernel = "maximum"
-    loses = "less"
-    inplace = False
-
-
-class Minimum(_Extremum):
-    """Return the smaller of x and y. Gradient at ties: half each."""
-
-    kernel = "minimum"
-    loses = "greater"
-    inplace = False
-
-
-class Atan2(Binary):
-    """Return the angle of the point (y, x), in radians: atan2(x, y) as PyTorch orders them."""
-
-    kernel = "atan2"
-    floating = True
-    scalars = False
-    domains = (Interval(0.2, 20.0), Interval(-20.0, 20.0))
-    aliases = ("arctan2",)
-
-    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return g * y / (x * x + y * y)
-
-    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return -g * x / (x * x + y * y)
-
-
-class Hypot(Binary):
-    """Return sqrt(x**2 + y**2) without overflow; the derivative at the origin is not finite."""
-
-    kernel = "hypot"
-    floating = True
-    scalars = False
-    domains = (NONZERO, MODERATE)
-
-    def vjp_x(self, xp: Namespace, g: Array, x: Array, out: Array) -> Array:
-        return g * (x / out)
-
-    def vjp_y(self, xp: Namespace, g: Array, y: Array, out: Array) -> Array:
-        return g * (y / out)
-
-
-class Logaddexp(Binary):
-    """Return log(e**x + e**y) without overflow."""
-
-    kernel = "logaddexp"
-    floating = True
-    scalars = False
-    inplace = False
-    domains = (MODERATE, MODERATE)
-
-    def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return g * xp.expit(x - y)
-
-    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
-        return g * xp.expit(y - x)
-
-
 OPS: tuple[Op, ...] = (
     Neg(), Abs(), Sign(), Exp(), Expm1(), Log(), Log1p(), Log2(), Log10(), Sqrt(), Rsqrt(), Square(), Reciprocal(),
     Sin(), Cos(), Tan(), Asin(), Acos(), Atan(), Sinh(), Cosh(), Tanh(), Asinh(), Acosh(), Atanh(),
     Floor(), Ceil(), Round(), Trunc(),
-    Add(), Sub(), Mul(), Div(), Pow(), Maximum(), Minimum(), Atan2(), Hypot(), Logaddexp(),
+    Add(), Sub(), Mul(), Div(), Pow(),
 )  # fmt: skip

@@ -11,7 +11,8 @@ from refengine.backends.base import Array, Namespace
 from refengine.errors import DimensionError, RangeError, ShapeError
 from refengine.key import FULL, Indexed, Key, along, as_slices, split
 from refengine.layout import Shape
-from refengine.op import Bound, Composite, Op, ViewOp
+from refengine.op import Composite, Op, ViewOp
+from refengine.recording import Bound
 from refengine.spec import Call, Draw, Operand
 from refengine.tensor import Tensor
 

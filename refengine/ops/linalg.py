@@ -8,7 +8,9 @@ from refengine import layout
 from refengine.backends.base import Array, Namespace
 from refengine.errors import ArgumentError, DTypeError, ShapeError
 from refengine.layout import Shape
-from refengine.op import Bound, Composite, Op, Single, as_operand
+from refengine.op import Composite, Op, Single
+from refengine.operand import as_operand
+from refengine.recording import Bound
 from refengine.spec import Call, Draw, Interval, Operand
 from refengine.tensor import Tensor
 

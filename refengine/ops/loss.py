@@ -10,7 +10,8 @@ from refengine.backends.base import Array, Namespace
 from refengine.dtypes import INTEGER
 from refengine.errors import DimensionError, DTypeError, RangeError, ShapeError
 from refengine.layout import Shape
-from refengine.op import Binary, Composite, Op, promote
+from refengine.op import Binary, Composite, Op
+from refengine.operand import promote
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 

@@ -11,7 +11,8 @@ from refengine.backends.base import Array, Namespace
 from refengine.dtypes import INTEGER, int64
 from refengine.errors import ArgumentError, DimensionError, DTypeError
 from refengine.layout import Shape
-from refengine.op import Composite, Op, Reduction, Single, as_operand, reduced
+from refengine.op import Composite, Op, Reduction, Single, reduced
+from refengine.operand import as_operand
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 

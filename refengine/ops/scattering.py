@@ -10,7 +10,8 @@ from refengine.backends.base import Array, Namespace
 from refengine.errors import ArgumentError, DTypeError, PositionError, ShapeError
 from refengine.key import Indexed, Key, along, as_number, as_slices, of_tensors, split
 from refengine.layout import Shape
-from refengine.op import Bound, Op
+from refengine.op import Op
+from refengine.recording import Bound
 from refengine.spec import Call, Draw, Operand
 from refengine.tensor import Tensor
 

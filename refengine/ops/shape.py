@@ -9,7 +9,8 @@ from refengine import dtypes, layout
 from refengine.backends.base import Array, Namespace
 from refengine.errors import DTypeError, ShapeError, ViewError
 from refengine.layout import Shape
-from refengine.op import Binary, Composite, Op, Single, ViewOp, as_operand
+from refengine.op import Binary, Composite, Op, Single, ViewOp
+from refengine.operand import as_operand
 from refengine.spec import Call, Draw, Operand
 from refengine.tensor import Tensor
 

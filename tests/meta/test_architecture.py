@@ -24,6 +24,7 @@ REFENGINE = (
         "refengine.autograd.modes",
         "refengine.autograd.inplace",
     ),
+    ("refengine.recording", "refengine.operand"),
     ("refengine.op",),
     ("refengine.key",),
     ("refengine.ops",),

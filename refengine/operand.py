@@ -1,0 +1,80 @@
+"""The operands of a call: tensors and numbers, brought to one dtype and one device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from refengine import dtypes
+from refengine.errors import ArgumentError, DeviceError
+from refengine.layout import Shape
+from refengine.tensor import BACKENDS, Tensor, backend_of
+
+NUMBERS = (bool, int, float, complex)
+
+
+def as_operand(value: Any, name: str) -> Tensor:
+    """A tensor, or a clear error."""
+    if isinstance(value, Tensor):
+        return value
+    raise ArgumentError(
+        f"{name}: expected a Tensor, got {value!r} ({type(value).__name__}); wrap it with refengine.tensor(...)"
+    )
+
+
+def number(value: Any) -> Any:
+    """NumPy's scalars as Python numbers, so that they do not decide the dtype."""
+    return value.item() if not isinstance(value, Tensor) and getattr(value, "shape", None) == () else value
+
+
+def promote(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The operands converted to their common dtype, by PyTorch's rules; Python numbers stay numbers."""
+    operands = tuple(number(operand) for operand in operands)
+    levels = []
+    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
+        if name in op.constants:
+            continue
+        if isinstance(operand, Tensor):
+            levels.append((operand.dtype, 2 if operand.array.ndim else 1))
+        elif isinstance(operand, NUMBERS):
+            levels.append((dtypes.of_number(operand), 0))
+        else:
+            raise ArgumentError(
+                f"{op.name}: expected a Tensor or a number for {name}, got {operand!r} ({type(operand).__name__})"
+            )
+    wanted = dtypes.result_type(levels)
+    if op.floating and not wanted.is_differentiable:
+        wanted = dtypes.default()
+    result = []
+    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
+        if name not in op.constants and isinstance(operand, Tensor) and operand.dtype is not wanted:
+            operand = operand.to(wanted)
+        result.append(operand)
+    if (
+        not any(isinstance(o, Tensor) and n not in op.constants for n, o in zip(op.inputs, result, strict=False))
+        and not op.variadic
+    ):
+        first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)
+        result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
+    return tuple(result)
+
+
+def backend_of_all(op: Any, operands: Sequence[Any]) -> Any:
+    """The one backend of all operands; 0-d host tensors go with any device."""
+    found = None
+    for operand in operands:
+        if isinstance(operand, Tensor):
+            backend = backend_of(operand.array)
+            if found is None or backend is found:
+                found = backend
+            else:
+                raise DeviceError(
+                    f"{op.name}: expected all tensors on the same device, got {found.name} and {backend.name}; "
+                    "use to(device)"
+                )
+    return found
+
+
+def shape_of(operand: Any) -> Shape:
+    """The shape of a tensor; a number has none."""
+    return operand.array.shape if isinstance(operand, Tensor) else ()

@@ -24,6 +24,9 @@ class Constant:
     def __init__(self, values: Any) -> None:
         self.values = np.asarray(values)
 
+    def __repr__(self) -> str:
+        return _text(self)
+
 
 def ours(name: str) -> Any:
     """The engine's op, by its name or an alias."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradcheck.checks.evaluation import Evaluation, aliased, flat, shares_memory
+from gradcheck.checks.roundoff import fills_float32
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import EFFORTS, EPSILON, NOISE, NOT_FINITE, Derivative, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import ZERO, Comparison, compare
@@ -280,8 +281,8 @@ class Oracle:
         self.evaluations += len(values)
         with np.errstate(all="ignore"):
             fits = np.isfinite(values).all() and (values.astype(np.float32) == values).all()
-        # Zeros, integers and plateaus fit by right; what moves with the argument takes many values.
-        return bool(fits) and len(np.unique(values[:, values.any(axis=0)])) > DISTINCT
+        # Zeros, integers, plateaus and what cancellation leaves fit by right; what else moves takes many values.
+        return bool(fits) and len(np.unique(values[:, values.any(axis=0)])) > DISTINCT and fills_float32(values)
 
     # Where it is wrong -----------------------------------------------------------------------------------------
 

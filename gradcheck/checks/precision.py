@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
-from gradcheck.checks.roundoff import moved_by_ulps
+from gradcheck.checks.roundoff import fills_float32, moved_by_ulps
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -84,21 +84,11 @@ def _fingerprint(subject: Subject, point: Sequence[Array], k: int) -> str | None
         return None
     if not all(np.isfinite(array).all() for array in (here, stalled, moved)):
         return None
-    if np.array_equal(_rounded(here), here) and _most(_uses_the_last_bits(here[here != 0])):
+    if np.array_equal(_rounded(here), here) and fills_float32(here):
         return "all its entries are float32 numbers"
     if np.array_equal(here, stalled) and _most((moved != stalled)[stalled != 0]):
         return "inputs rounded to float32 give the same result to the last bit"
     return ""
-
-
-def _uses_the_last_bits(array: Array) -> Array:
-    """Whether a float32 number needs more than 21 of its 24 bits, as all but one in eight do by chance.
-
-    What cancellation leaves are multiples of one quantum, and small ones need fewer bits.
-    """
-    real = np.stack([array.real, array.imag]) if array.dtype.kind == "c" else array
-    mantissa = np.ldexp(np.frexp(real)[0], 21)
-    return np.asarray(mantissa != np.rint(mantissa))
 
 
 def _most(flags: Array) -> bool:

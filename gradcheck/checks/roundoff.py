@@ -145,6 +145,16 @@ def moved_by_ulps(
     return tuple(moved(array) for array in arrays)
 
 
+def fills_float32(array: Array) -> bool:
+    """Whether float32 numbers use more than 21 of their 24 bits, as all but one in eight do by chance.
+
+    What cancellation leaves fits into float32 too, but is a multiple of one quantum: small numbers need few bits.
+    """
+    real = np.stack([array.real, array.imag]) if array.dtype.kind == "c" else array
+    mantissa = np.ldexp(np.frexp(real[real != 0])[0], 21)
+    return bool(mantissa.size) and bool(np.mean(mantissa != np.rint(mantissa)) > 0.5)
+
+
 def _worst(actual: Sequence[Array], expected: Sequence[Array], bounds: Sequence[Array]) -> Mismatch | None:
     found: tuple[float, Mismatch] | None = None
     for k, (a, e, bound) in enumerate(zip(actual, expected, bounds, strict=True)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.checks.roundoff import NotFinite, Yardstick, moved_by_ulps
+from gradcheck.checks.roundoff import NotFinite, Yardstick, fills_float32, moved_by_ulps
 
 
 def total(arrays):
@@ -99,3 +99,11 @@ def test_a_jump_at_a_tie_does_not_widen_the_bound():
 
     rule = yardstick([0.5, 0.5, 0.1], compute=first_maximum)
     assert rule.mismatch([np.array([0.0, 1.0, 0.0])]) is not None
+
+
+def test_float32_numbers_are_told_from_the_remains_of_cancellation():
+    values = np.random.default_rng(0).standard_normal(50)
+    assert fills_float32(values.astype(np.float32).astype(np.float64))
+    assert not fills_float32((values + 1e10) - 1e10)
+    assert not fills_float32(np.arange(50.0))
+    assert not fills_float32(np.zeros(3))

@@ -96,7 +96,7 @@ def signature(op: Op) -> Signature:
     """The signature of an op's function, as PyTorch spells it: the inputs, then what `bind` or `compose` takes."""
     if isinstance(op, Composite):
         composed = inspect.signature(op.compose)
-        spelled = dict(zip(op.inputs, ("input", "other"), strict=False))
+        spelled = dict(zip(op.inputs, op.spelling, strict=False))
         found = [p.replace(name=spelled.get(p.name, p.name)) for p in composed.parameters.values()]
         return composed.replace(parameters=[found[0].replace(annotation="Tensor"), *found[1:]])
     bound = list(inspect.signature(op.bind).parameters.values())[1 if op.variadic else len(op.inputs) :]
@@ -104,7 +104,7 @@ def signature(op: Op) -> Signature:
     if op.variadic:
         tensors = [Parameter("tensors", Parameter.POSITIONAL_OR_KEYWORD, annotation="Sequence[Tensor]")]
         return Signature([*tensors, *bound], return_annotation="Tensor")
-    names = dict(zip((name for name in op.inputs if name not in op.constants), ("input", "other"), strict=False))
+    names = dict(zip((name for name in op.inputs if name not in op.constants), op.spelling, strict=False))
     kinds = ["Tensor", *["Tensor | complex" if isinstance(op, Elementwise) else "Tensor"] * (len(op.inputs) - 1)]
     tensors = [
         Parameter(names.get(name, name), Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)

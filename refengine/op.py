@@ -42,6 +42,8 @@ class Op:
         The topic its programs are drawn under.
     inputs : tuple of str
         Names of the tensor inputs; a rule is ``vjp_<input>`` (or ``vjp`` where there is one input).
+    spelling : tuple of str
+        What PyTorch calls the first inputs that are no constants.
     constants : tuple of str
         Inputs that are never differentiated (conditions, indices).
     variadic : bool
@@ -65,6 +67,7 @@ class Op:
     name: ClassVar[str] = ""
     group: ClassVar[str] = ""
     inputs: ClassVar[tuple[str, ...]] = ("x",)
+    spelling: ClassVar[tuple[str, ...]] = ("input", "other")
     constants: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     structure: ClassVar[str] = "other"
@@ -96,7 +99,7 @@ class Op:
         self._conjugating: Op | None = None
         self.bound = lru_cache(maxsize=4096)(self._bound)
         self.call: Callable[..., Any] = self.__call__
-        self._spelled = dict(zip(("input", "other"), (i for i in cls.inputs if i not in cls.constants), strict=False))
+        self._spelled = dict(zip(cls.spelling, (i for i in cls.inputs if i not in cls.constants), strict=False))
 
     # --- what a declaration says ------------------------------------------------------------------------------------
 

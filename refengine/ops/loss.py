@@ -43,6 +43,7 @@ class _PairLoss(Op):
     group = "loss"
     form = "function"
     inputs = ("x", "y")
+    spelling = ("input", "target")
     floating = True
     domains = (MODERATE, MODERATE)
     width: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -117,6 +118,14 @@ def test_names_tell_what_was_called() -> None:
     assert re.Tensor.sum.__qualname__ == "Tensor.sum"
     assert re.Tensor.exp_.__name__ == "exp_"
     assert re.cat.__name__ == "cat"
+
+
+def test_signatures_are_spelled_as_in_pytorch() -> None:
+    assert str(inspect.signature(re.exp)) == "(input: 'Tensor') -> 'Tensor'"
+    assert list(inspect.signature(re.Tensor.sum).parameters) == ["input", "dim", "keepdim", "dtype"]
+    assert list(inspect.signature(re.Tensor.add_).parameters) == ["input", "other", "alpha"]
+    assert list(inspect.signature(re.cat).parameters) == ["tensors", "dim"]
+    assert list(inspect.signature(re.nn.functional.nll_loss).parameters)[:3] == ["input", "target", "weight"]
 
 
 def test_the_documentation_is_the_declarations() -> None:

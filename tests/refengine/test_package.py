@@ -66,6 +66,8 @@ def test_functions_take_pytorchs_names_of_their_inputs(lib: Any) -> None:
     assert lib.where(x > 0, input=x, other=y).tolist() == [4.0]
     assert lib.cat(tensors=[x, y], dim=0).tolist() == [4.0, 3.0]
     assert lib.sum(input=x, dim=0).item() == 4.0
+    assert lib.nn.functional.mse_loss(input=x, target=y).item() == 1.0
+    assert lib.nn.functional.softmin(input=x, dim=0).tolist() == [1.0]
 
 
 @pytest.mark.parametrize(

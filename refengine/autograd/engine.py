@@ -102,7 +102,7 @@ class Pass:
         calls the rule of each input and lets the result arrive; `_visit` does the same for every other node.
         """
         heap, pending, free = self.heap, self.pending, not self.keep
-        common = not self.create_graph and not self.captures and self.wanted is None
+        common, wanted = not self.create_graph and not self.captures, self.wanted
         while heap:
             node, grad = pending.pop(-heappop(heap))
             if not common or type(node) is not Node or node.hooks is not None or node.op.variadic:
@@ -132,8 +132,9 @@ class Pass:
                 seq = edge.seq
                 entry = pending.get(seq)
                 if entry is None:
-                    pending[seq] = [edge, result]
-                    heappush(heap, -seq)
+                    if wanted is None or seq in wanted:
+                        pending[seq] = [edge, result]
+                        heappush(heap, -seq)
                 else:
                     entry[1] = entry[1] + result
             if free and saved:

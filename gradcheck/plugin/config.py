@@ -99,7 +99,7 @@ def settings_of(config: pytest.Config) -> Settings:
         ids, replays = _without_replays(pasted)
         cases = tuple(store.find(text) for text in (*setting(config, "gradcheck_replay"), *replays))
         named = tuple(setting(config, "gradcheck_engine"))
-        places = [case.target.place for case in cases] or named or [text.split("::")[0] for text in ids]
+        places = [case.target.place for case in cases] or [text.split("::")[0] for text in ids] or named
         engines = tuple(_engine(registry, name) for name in dict.fromkeys(places or [DEFAULT_ENGINE]))
         ops = _known_ops(registry, setting(config, "gradcheck_op"))
         every = targets(engines, registry.claims, ops or _groups(registry, ids))

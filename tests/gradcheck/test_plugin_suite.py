@@ -194,8 +194,9 @@ def test_an_id_of_an_op_draws_around_it(run: Run) -> None:
     run("gradcheck::refengine-cpu::vjp_matches_numeric[exp]", FEW).assert_outcomes(passed=1)
 
 
-def test_an_id_names_its_engine(run: Run) -> None:
+def test_an_id_names_its_engine_whatever_the_ini_file_names(run: Run, pytester: pytest.Pytester) -> None:
     pytest.importorskip("torch")
+    pytester.makeini("[pytest]\ngradcheck_engine = refengine\n")
     run("gradcheck::torch-cpu::vjp_matches_numeric[elementwise]", FEW).assert_outcomes(passed=1)
 
 

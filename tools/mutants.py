@@ -41,8 +41,16 @@ PAGE = ROOT / "docs" / "mutants.md"
 CLAIMS = ("vjp_matches_numeric", "backward_is_linear_in_cotangent")
 Rule = Callable[..., Any]
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
-"""(op, kind of mutation) -> why no program can tell the mutant from the rule."""
+FLAT = "the derivative is zero wherever it exists, so the gradient is zero either way"
+UNUSED = "the op has no such input: its declaration inherits the rule and never calls it"
+UNDRAWN = "never drawn: a step that reads memory by its strides is another program in another layout; held to PyTorch instead"
+EQUIVALENT: dict[str, str] = {
+    **dict.fromkeys(("sign, x", "floor, x", "ceil, x", "round, x", "trunc, x"), FLAT),
+    **dict.fromkeys(("copy, x", "fill, x", "zero, x"), "what is overwritten has no gradient: zero either way"),
+    **dict.fromkeys(("clamp_min, high", "clamp_max, low"), UNUSED),
+    "as_strided, x": UNDRAWN,
+}
+"""Op and input -> why no drawn program can tell a mutant of that rule from the rule."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +172,7 @@ def is_caught(mutant: Mutant, seed: int, examples: int) -> bool:
 
 def reason(mutant: Mutant) -> str | None:
     """Why a mutant is equivalent to its rule, if it is known to be."""
-    for (op, kind), why in EQUIVALENT.items():
-        if op in ("*", mutant.op.name) and mutant.kind.startswith(kind):
-            return why
-    return None
+    return EQUIVALENT.get(str(mutant).partition(":")[0])
 
 
 def examine(ops: Sequence[Op], seeds: int, examples: int) -> list[tuple[Mutant, int]]:

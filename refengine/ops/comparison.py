@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from refengine import dtypes
+from refengine import dtypes, layout
 from refengine.backends.base import Array, Namespace
 from refengine.errors import ArgumentError, DTypeError, UnsupportedError
 from refengine.op import Comparison, Elementwise, Op, Unary
 from refengine.operand import promote
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
+
+
+BOOL = dtypes.bool_.numpy
+NONZERO = Interval(avoid=(0.0,))
+"""Where the truth of a number does not jump."""
 
 
 class Eq(Comparison):
@@ -112,27 +117,43 @@ class LogicalNot(Predicate):
     """Return whether x is zero, elementwise."""
 
     kernel = "logical_not"
+    domains = (NONZERO,)
+
+    def forward(self, xp: Namespace, x: Array) -> Array:  # type: ignore[override]
+        return xp.logical_not(_truth(xp, x))
 
 
-class LogicalAnd(Comparison):
+class _Logical(Comparison):
+    """A connective of two tensors, read as the truth of being different from zero."""
+
+    scalars = False
+    domains = (NONZERO,)
+
+    def forward(self, xp: Namespace, x: Array, y: Array) -> Array:  # type: ignore[override]
+        return getattr(xp, self.kernel)(_truth(xp, x), _truth(xp, y))
+
+
+class LogicalAnd(_Logical):
     """Return whether x and y are both different from zero, elementwise."""
 
     kernel = "logical_and"
-    scalars = False
 
 
-class LogicalOr(Comparison):
+class LogicalOr(_Logical):
     """Return whether x or y is different from zero, elementwise."""
 
     kernel = "logical_or"
-    scalars = False
 
 
-class LogicalXor(Comparison):
+class LogicalXor(_Logical):
     """Return whether exactly one of x and y is different from zero, elementwise."""
 
     kernel = "logical_xor"
-    scalars = False
+
+
+def _truth(xp: Namespace, x: Array) -> Array:
+    """Whether the entries are different from zero: the standard's connectives take bools alone."""
+    return x if getattr(x, "dtype", None) == BOOL else xp.not_equal(x, 0)
 
 
 class Bitwise(Elementwise):
@@ -243,7 +264,7 @@ class Clamp(Elementwise):
 
     group = "comparison"
     inputs = ("x", "low", "high")
-    domains = (Interval(-20.0, 20.0, avoid=(-1.0, 1.0)), Interval(-3.0, -0.5), Interval(0.5, 3.0))
+    domains = (Interval(-20.0, 20.0, avoid=(-1.0, 1.0)), Interval(-1.5, 0.25), Interval(0.5, 1.5))
     kinks: ClassVar[tuple[Kink, ...]] = (Kink(-1.0, 1.0), Kink(1.0, 1.0), Kink("tie", 1.0))
     aliases: ClassVar[tuple[str, ...]] = ("clip",)
     bounds: ClassVar[tuple[str, ...]] = ("min", "max")
@@ -291,9 +312,11 @@ class Clamp(Elementwise):
         """Numbers or tensors, one bound or both."""
         which = draw.choice((("min", "max"), ("min",), ("max",)))
         if draw.integer(0, 3) == 3:
-            return Call(
-                (x,), {name: draw.operand(tuple(x.shape), self._domain(name), broadcast=True) for name in which}
-            )
+            shape, bounds = tuple(x.shape), {}
+            for name in which:
+                bounds[name] = bound = draw.operand(shape, self._domain(name), broadcast=True)
+                shape = layout.broadcast(shape, tuple(bound.shape))
+            return Call((x,), bounds)
         return Call((x,), {name: {"min": -1.0, "max": 1.0}[name] for name in which})
 
     def _domain(self, bound: str) -> Interval:
@@ -338,12 +361,12 @@ class ClampMax(Clamp):
 
 def equal(x: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same values; NaN equals nothing."""
-    return x.shape == other.shape and bool(EQ(x, other).array.all())
+    return x.shape == other.shape and bool(x.backend.xp.all(EQ(x, other).array))
 
 
 def allclose(x: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether every entry is close, as `isclose` says."""
-    return bool(ISCLOSE(x, other, rtol, atol, equal_nan).array.all())
+    return bool(x.backend.xp.all(ISCLOSE(x, other, rtol, atol, equal_nan).array))
 
 
 EQ, ISCLOSE = Eq(), Isclose()

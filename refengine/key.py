@@ -148,7 +148,9 @@ def _check_mask(mask: Tensor, shape: Shape, axis: int) -> None:
 
 def _positions(mask: Tensor) -> list[Any]:
     """The positions where a mask holds, an array for each axis; a 0-d mask takes all or nothing of a new axis."""
-    return list((mask.array if mask.ndim else mask.array.reshape(1)).nonzero())
+    values = mask.backend.to_host(mask.array)
+    places = (values if mask.ndim else values.reshape(1)).nonzero()
+    return [mask.backend.array(one) for one in places]
 
 
 def as_slices(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -241,8 +243,10 @@ class Indexed(Op):
     def _index(self, index: Tensor) -> Tensor:
         if index.dtype not in (dtypes.int64, dtypes.int32):
             raise DTypeError(f"{self.name}: expected an index of dtype int64, got {index.dtype.name}")
-        if not self.may_be_negative and index.array.size and index.array.min() < 0:
-            raise PositionError(f"{self.name}: index {index.array.min()} is out of bounds; indices count from 0 here")
+        if not self.may_be_negative and index.array.size:
+            lowest = int(index.backend.to_host(index.array).min())
+            if lowest < 0:
+                raise PositionError(f"{self.name}: index {lowest} is out of bounds; indices count from 0 here")
         return index
 
     def run(self, operands: tuple[Any, ...], bound: Bound) -> Tensor:

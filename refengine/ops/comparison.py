@@ -119,7 +119,7 @@ class LogicalNot(Predicate):
     kernel = "logical_not"
     domains = (NONZERO,)
 
-    def forward(self, xp: Namespace, x: Array) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array) -> Array:
         return xp.logical_not(_truth(xp, x))
 
 
@@ -129,7 +129,7 @@ class _Logical(Comparison):
     scalars = False
     domains = (NONZERO,)
 
-    def forward(self, xp: Namespace, x: Array, y: Array) -> Array:  # type: ignore[override]
+    def forward(self, xp: Namespace, x: Array, y: Array) -> Array:
         return getattr(xp, self.kernel)(_truth(xp, x), _truth(xp, y))
 
 

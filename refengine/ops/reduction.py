@@ -18,6 +18,8 @@ from refengine.tensor import Tensor
 
 MODERATE = Interval(-20.0, 20.0)
 SMALL = Interval(-3.0, 3.0)
+NONZERO = Interval(avoid=(0.0,))
+"""Where the truth of a number does not jump."""
 VarAndMean = namedtuple("VarAndMean", ("var", "mean"))
 
 
@@ -165,6 +167,7 @@ class _Truth(Reduction):
     """A bool reduction."""
 
     boolean = True
+    domains = (NONZERO,)
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
         return getattr(xp, self.name)(x, axis=axis, keepdims=keepdims)
@@ -184,12 +187,13 @@ class CountNonzero(Reduction):
     """Return how many entries are not 0, as int64."""
 
     differentiable = False
+    domains = (NONZERO,)
 
     def bind(self, shape: Shape, dim: Any = None) -> dict[str, Any]:  # type: ignore[override]
         return super().bind(shape, dim)
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
-        return xp.sum(xp.not_equal(x, 0), axis=axis, keepdims=keepdims)
+        return xp.sum(xp.astype(xp.not_equal(x, 0), int64.numpy), axis=axis, keepdims=keepdims)
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         dim = draw.axes(x.ndim)
@@ -311,7 +315,8 @@ class Norm(_Cast, _Floating, Reduction):
         if p in (math.inf, -math.inf):
             return (xp.max if p > 0 else xp.min)(xp.abs(x), axis=axis, keepdims=keepdims)
         if p == 0:
-            return xp.astype(xp.sum(xp.not_equal(x, 0), axis=axis, keepdims=keepdims), x.dtype)
+            size = xp.abs(x)
+            return xp.sum(xp.astype(xp.not_equal(size, 0), size.dtype), axis=axis, keepdims=keepdims)
         if p == 1:
             return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
         if p == 2:

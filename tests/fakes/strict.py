@@ -59,7 +59,9 @@ class StrictArray:
         return self.host.dtype
 
     def __bool__(self) -> bool:
-        raise TypeError("a rule must not ask for the truth of an array; use xp.where")
+        if self.shape or self.dtype != np.bool_:
+            raise TypeError("a rule may ask for the truth of a 0-d bool array alone, such as xp.any gives")
+        return bool(self.inner)
 
     def __getitem__(self, key: Any) -> Any:
         raise TypeError("a rule must not index an array; use xp.index")

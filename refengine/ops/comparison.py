@@ -13,7 +13,6 @@ from refengine.operand import promote
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 
-
 BOOL = dtypes.bool_.numpy
 NONZERO = Interval(avoid=(0.0,))
 """Where the truth of a number does not jump."""

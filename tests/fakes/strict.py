@@ -130,8 +130,8 @@ def _operator(name: str, reflected: bool = False) -> Callable[..., Any]:
 
 
 for _dunder, _name in {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow", "eq": "equal", "ne": "not_equal",
-    "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
+    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow", "eq": "equal",
+    "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
 }.items():  # fmt: skip
     setattr(StrictArray, f"__{_dunder}__", _operator(_name))
     setattr(StrictArray, f"__r{_dunder}__", _operator(_name, reflected=True))

@@ -73,7 +73,7 @@ def _unary(op: Op, slow: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(input: Any, *args: Any, **kwargs: Any) -> Any:
         x = input
-        if type(x) is not Tensor or state.intercept or args or kwargs:
+        if not isinstance(x, Tensor) or state.intercept or args or kwargs:
             return slow(x, *args, **kwargs)
         array = x.array
         if type(array) is not HOST or (array.dtype is not FLOAT64 and array.dtype is not FLOAT32):
@@ -106,13 +106,13 @@ def _binary(op: Op, slow: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(input: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
         x, y = input, other
-        if type(x) is not Tensor or state.intercept or args or kwargs:
+        if not isinstance(x, Tensor) or state.intercept or args or kwargs:
             return slow(x, y, *args, **kwargs)
         array = x.array
         dtype = array.dtype
         if type(array) is not HOST or (dtype is not FLOAT64 and dtype is not FLOAT32):
             return slow(x, y)
-        if type(y) is Tensor:
+        if isinstance(y, Tensor):
             second = y.array
             if type(second) is not HOST or second.dtype is not dtype:
                 return slow(x, y)

@@ -25,7 +25,8 @@ def operands(op: Op) -> list[tuple[Any, ...]]:
         return refengine.full(shape, value, dtype=refengine.float64, requires_grad=tracked)
 
     view = (made(4) * 1).view(2, 2)
-    first = [made(2, 2), made(2, 2, tracked=False), made(), view]
+    parameter = refengine.nn.Parameter(made(2, 2, tracked=False))
+    first = [made(2, 2), made(2, 2, tracked=False), made(), view, parameter]
     if len(op.inputs) == 1:
         return [(x,) for x in first]
     return [(x, y) for x in first for y in (made(2), made(2, tracked=False), 0.5, 2, made())]

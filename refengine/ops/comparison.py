@@ -78,11 +78,12 @@ class Isclose(Comparison):
         return xp.logical_or(result, xp.logical_and(xp.isnan(x), xp.isnan(y))) if equal_nan else result
 
     def sample(self, draw: Draw, x: Operand) -> Call:
-        """With the default tolerances and others."""
+        """With the default tolerances and others, which no difference of short decimals meets exactly."""
         y = draw.operand(tuple(x.shape), broadcast=True)
-        return Call(
-            (x, y), {"rtol": draw.choice((0.1, 0.0)), "atol": draw.choice((0.5, 0.0))} if draw.boolean() else {}
-        )
+        kind = draw.choice(("default", "both", "absolute"))
+        if kind == "default":
+            return Call((x, y))
+        return Call((x, y), {"rtol": 0.1037 if kind == "both" else 0.0, "atol": draw.choice((0.5037, 2.0037))})
 
 
 class Predicate(Unary):

@@ -256,6 +256,8 @@ class Var(_Floating, Reduction):
 class Std(Var):
     """Return the standard deviation over axes, the root of `var`. The derivative where it is 0 is 0."""
 
+    kinks = (Kink("tie"),)
+
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool, count: int, divisor: float) -> Array:
         return xp.sqrt(super().forward(xp, x, axis=axis, keepdims=keepdims, count=count, divisor=divisor))
 

@@ -22,6 +22,8 @@ HOST: Any = NUMPY.xp
 DEVICE = strict.Device("device1")
 RENAMED = {"bitwise_not": "bitwise_invert"}
 NUMBERS = (bool, int, float, complex)
+LAID_OUT = ("reshape", "permute_dims", "broadcast_to", "flip", "roll")
+"""Standard names of which the vocabulary also says whether memory is shared and how it is laid out."""
 
 
 class StrictArray:
@@ -144,15 +146,15 @@ class StrictNamespace:
 
     def __init__(self) -> None:
         own = {name for name in vars(base.Namespace) if not name.startswith("_")}
-        for name in sorted({*base.UNARY, *base.BINARY, *base.REDUCTIONS, *base.EXTENSIONS, *own}):
+        names = {*base.UNARY, *base.BINARY, *base.REDUCTIONS, *base.EXTENSIONS, *own} - vars(StrictNamespace).keys()
+        for name in sorted(names):
             if name in base.EXTENSIONS or not hasattr(strict, RENAMED.get(name, name)):
                 setattr(self, name, _hosted(name))
             else:
                 setattr(self, name, _standard(name))
         self.kernel = lambda name: getattr(self, name)
-        self.reshape = _hosted("reshape")
-        self.permute_dims = _hosted("permute_dims")
-        self.broadcast_to = _hosted("broadcast_to")
+        for name in LAID_OUT:
+            setattr(self, name, _hosted(name))
 
     def astype(self, x: StrictArray, dtype: Any) -> StrictArray:
         """To a dtype in the spelling that strict arrays show."""

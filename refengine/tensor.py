@@ -162,8 +162,8 @@ class Tensor(TensorMethods):
         return self.storage
 
     def is_contiguous(self) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
-        return layout.is_contiguous(self.array.shape, self.backend.strides(self.array))
+        """Whether the elements lie in row-major order without gaps; no elements always do."""
+        return 0 in self.array.shape or layout.is_contiguous(self.array.shape, self.backend.strides(self.array))
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating one."""
@@ -187,7 +187,9 @@ class Tensor(TensorMethods):
                 return
             raise AutogradError("requires_grad: can only be changed on leaf tensors; use detach() to leave the graph")
         if value and not self.dtype.is_differentiable:
-            raise DTypeError(f"requires_grad: only floating and complex tensors can require gradients, got {self.dtype}")
+            raise DTypeError(
+                f"requires_grad: only floating and complex tensors can require gradients, got {self.dtype}"
+            )
         self.tracked = bool(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -275,7 +277,9 @@ class Tensor(TensorMethods):
     def item(self) -> Any:
         """The single value as a Python number."""
         if self.numel() != 1:
-            raise AutogradError(f"item: a tensor with {self.numel()} elements cannot be converted to a number; index it first")
+            raise AutogradError(
+                f"item: a tensor with {self.numel()} elements cannot be converted to a number; index it first"
+            )
         return self.backend.to_host(self.array).item()
 
     def tolist(self) -> Any:
@@ -306,7 +310,9 @@ class Tensor(TensorMethods):
 
     def __index__(self) -> int:
         if self.dtype.category > dtypes.INTEGER or self.numel() != 1:
-            raise ArgumentError(f"index: only integer tensors of one element can be an index, got {self.dtype} of shape {self.shape}")
+            raise ArgumentError(
+                f"index: only integer tensors of one element can be an index, got {self.dtype} of shape {self.shape}"
+            )
         return int(self.item())
 
     def __hash__(self) -> int:
@@ -349,5 +355,7 @@ def backend_at(device: str | devices.device | None) -> Backend:
     wanted = devices.of(device)
     found = DEVICES.get(str(wanted)) or DEVICES.get(wanted.type)
     if found is None:
-        raise DeviceError(f"device: expected one of {', '.join(DEVICES)}, got {str(wanted)!r}; its backend is not registered here")
+        raise DeviceError(
+            f"device: expected one of {', '.join(DEVICES)}, got {str(wanted)!r}; its backend is not registered here"
+        )
     return found

@@ -56,8 +56,8 @@ class Relu6(_Activation):
     def forward(self, xp: Namespace, x: Array) -> Array:
         return xp.minimum(xp.maximum(x, 0), 6)
 
-    def vjp(self, xp: Namespace, g: Array, out: Array) -> Array:
-        return xp.where(xp.logical_or(xp.less_equal(out, 0), xp.greater_equal(out, 6)), 0, g)
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        return xp.where(xp.logical_or(xp.less_equal(x, 0), xp.greater_equal(x, 6)), 0, g)
 
 
 class Hardtanh(_Activation):

@@ -389,8 +389,8 @@ class Div(Binary):
     def vjp_x(self, xp: Namespace, g: Array, y: Array) -> Array:
         return g / y
 
-    def vjp_y(self, xp: Namespace, g: Array, out: Array, y: Array) -> Array:
-        return -g * out / y
+    def vjp_y(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
+        return -g * (x / y / y)
 
 
 class Pow(Binary):

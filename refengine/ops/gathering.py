@@ -117,7 +117,10 @@ class Take(Indexed):
 
 
 class TakeAlongDim(Composite):
-    """Return the entries of an axis at `indices`, which broadcasts with x along the others; or of the flat tensor."""
+    """Return the entries of an axis at `indices`, which broadcasts with x along the others; or of the flat tensor.
+
+    Along an axis, indices may count from the end.
+    """
 
     group = "indexing"
     structure = "linear"
@@ -137,7 +140,8 @@ class TakeAlongDim(Composite):
         for tensor in (x, indices):
             wide[axis] = tensor.shape[axis]
             shapes.append(tuple(wide))
-        return GATHER(x.expand(shapes[0]), axis, indices.expand(shapes[1]))
+        from_start = indices + (indices < 0) * x.shape[axis]
+        return GATHER(x.expand(shapes[0]), axis, from_start.expand(shapes[1]))
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """Along an axis, broadcasting too, or of the flat tensor."""
@@ -165,8 +169,7 @@ class MaskedSelect(Composite):
         if not isinstance(mask, Tensor) or mask.dtype.name != "bool":
             raise DTypeError("masked_select: expected mask to be a bool tensor; compare with != 0")
         shape = layout.broadcast(tuple(x.shape), tuple(mask.shape))
-        selected = x.expand(shape)[mask.expand(shape)]
-        return selected.reshape(-1)
+        return x.expand(shape)[mask.expand(shape)]
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         """A mask of x's shape, or one that broadcasts."""

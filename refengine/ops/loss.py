@@ -11,7 +11,7 @@ from refengine.dtypes import INTEGER
 from refengine.errors import DimensionError, DTypeError, RangeError, ShapeError
 from refengine.layout import Shape
 from refengine.op import Binary, Composite, Op
-from refengine.operand import promote
+from refengine.operand import as_operand
 from refengine.spec import Call, Draw, Interval, Kink, Operand
 from refengine.tensor import Tensor
 
@@ -46,11 +46,6 @@ class _PairLoss(Op):
     spelling = ("input", "target")
     floating = True
     domains = (MODERATE, MODERATE)
-    width: tuple[str, ...] = ()
-
-    def convert(self, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Both in their common dtype."""
-        return promote(self, operands)
 
     def bind(self, x: Shape, y: Shape, *, reduction: str = "mean", **width: float) -> dict[str, Any]:
         shape = layout.broadcast(x, y)
@@ -99,18 +94,28 @@ class MseLoss(_PairLoss):
         return d * 2
 
 
-class L1Loss(_PairLoss):
+class L1Loss(Composite):
     """Return the absolute differences of x and y, reduced. The derivative at equal entries is 0."""
 
-    name = "l1_loss"
+    group = "loss"
+    form = "function"
+    inputs = ("x", "y")
+    spelling = ("input", "target")
+    structure = "other"
+    domains = (MODERATE, MODERATE)
     kinks = (Kink("tie"),)
     elsewhere = {"torch": "nn.functional.l1_loss"}
 
-    def value(self, xp: Namespace, d: Array, width: float) -> Array:
-        return xp.abs(d)
+    def compose(self, x: Tensor, y: Tensor, *, reduction: str = "mean") -> Tensor:
+        check_reduction(self.name, reduction)
+        return reduce((as_operand(x, self.name) - as_operand(y, self.name)).abs(), reduction)
 
-    def slope(self, xp: Namespace, d: Array, width: float) -> Array:
-        return xp.sign(d)
+    def accepts(self, shape: Shape) -> bool:
+        return 0 not in shape
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Every reduction."""
+        return Call((x, draw.operand(tuple(x.shape), MODERATE)), _reductions(draw))
 
 
 class SmoothL1Loss(_PairLoss):

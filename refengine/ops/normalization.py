@@ -33,8 +33,10 @@ class Standardize(Single):
         deviation, spread = self._moments(xp, x, axis, eps, count)
         return deviation / spread
 
-    def vjp(self, xp: Namespace, g: Array, out: Array, x: Array, *, axis: Shape, eps: float, count: int) -> Array:
-        _, spread = self._moments(xp, x, axis, eps, count)
+    def vjp(self, xp: Namespace, g: Array, x: Array, *, axis: Shape, eps: float, count: int) -> Array:
+        # The result is not saved, but worked out again, so that it may be written to in place, as in PyTorch.
+        deviation, spread = self._moments(xp, x, axis, eps, count)
+        out = deviation / spread
         along = xp.sum(g * out, axis=axis, keepdims=True) / count
         return (g - xp.sum(g, axis=axis, keepdims=True) / count - out * along) / spread
 
@@ -209,7 +211,7 @@ class Dropout(Composite):
             raise RangeError(
                 f"dropout: expected a probability p in [0, 1], got {p=}; p is the chance of an entry to be dropped"
             )
-        if not training or p == 0:
+        if not training or p == 0 or not x.numel():
             return x
         kept = random.default_generator.numpy.random(tuple(x.shape)) >= p
         scale = 0.0 if p == 1 else 1 / (1 - p)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from refengine import dtypes
 from refengine.backends.base import Array, Namespace
 from refengine.errors import DTypeError
 from refengine.layout import Shape
@@ -75,17 +76,29 @@ class Imag(Composite):
         return IMAG(x, x.dtype)
 
 
-class Conj(Unary):
-    """Return the complex conjugate."""
+class ConjOfComplex(Unary):
+    """The complex conjugate, a copy."""
 
+    name = "_conj"
+    group = ""
     kernel = "conj"
-    structure = "elementwise"
+    backward_name = "ConjBackward0"
     floating = False
     inplace = False
     holomorphic = False
 
     def vjp(self, xp: Namespace, g: Array) -> Array:
         return xp.conj(g)
+
+
+class Conj(Composite):
+    """Return the complex conjugate, a copy; a real tensor is returned as it is."""
+
+    group = "elementwise"
+    structure = "linear"
+
+    def compose(self, x: Tensor) -> Tensor:
+        return CONJ(x) if x.is_complex() else x
 
 
 class AngleOfComplex(Unary):
@@ -113,9 +126,12 @@ class Angle(Composite):
     domains = (Interval(-20.0, 20.0, avoid=(0.0,)),)
 
     def compose(self, x: Any) -> Tensor:
-        return ANGLE(x) if x.is_complex() else x * 0 + (x < 0) * math.pi
+        if x.is_complex():
+            return ANGLE(x)
+        x = x if x.is_floating_point() else x.to(dtypes.default())
+        return x.sign() * 0 + (x < 0).to(x.dtype) * math.pi  # type: ignore[no-any-return]
 
 
-REAL, IMAG, ANGLE = RealView(), ImagView(), AngleOfComplex()
+REAL, IMAG, CONJ, ANGLE = RealView(), ImagView(), ConjOfComplex(), AngleOfComplex()
 
-OPS: tuple[Op, ...] = (Real(), Imag(), Conj(), Angle(), REAL, IMAG, ANGLE)
+OPS: tuple[Op, ...] = (Real(), Imag(), Conj(), Angle(), REAL, IMAG, CONJ, ANGLE)

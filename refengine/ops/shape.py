@@ -76,7 +76,9 @@ class Reshape(Composite):
         try:
             return VIEW(x, wanted)
         except ViewError:
-            return VIEW(CLONE(x, memory_format=ROW_MAJOR), wanted)
+            result = VIEW(CLONE(x, memory_format=ROW_MAJOR), wanted)
+            result.view_of = None  # nobody else can see what it would be a view of
+            return result
 
     def sample(self, draw: Draw, x: Operand) -> Call:
         return Call((x, some_shape(draw, prod(x.shape))))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, run, values
+from gradcheck.checks.passes import dense, draw_like, positions, pulled, run
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.program import Array
@@ -26,9 +26,8 @@ def jvp_agrees_with_vjp(subject: Subject) -> Outcome:
     It can only disagree where both modes come from one declaration: there, agreement shows that the declaration is
     used consistently, not that it is right. The bound is of round-off alone, so a disagreement is always a fault.
     """
-    inputs = tuple(contiguous(x) for x in subject.inputs)
+    inputs, plain = dense(subject)
     generator = subject.generator("forward mode")
-    plain = values(subject, inputs)
     differentiated = [inputs[k] for k in positions(subject)]
     if not any(y.size for y in plain) or not any(x.size for x in differentiated):
         return VACUOUS

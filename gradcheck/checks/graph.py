@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import contiguous, draw_like, filled, place, positions, pulled, run, values, wanted
+from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, run, wanted
 from gradcheck.checks.roundoff import Mismatch, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.program import Array
@@ -21,9 +21,8 @@ _OTHER = 63.0 / 64.0
 
 def gradients_accumulate(subject: Subject) -> Outcome:
     """Backward adds to ``.grad``: once, again on the retained graph, and over two uses of the same input."""
-    inputs = tuple(contiguous(x) for x in subject.inputs)
+    inputs, plain = dense(subject)
     generator = subject.generator("accumulate")
-    plain = values(subject, inputs)
     first, second = (draw_like(plain, generator) for _ in range(2))
     alone = _gradients(subject, inputs, first, generator)
     both = _gradients(subject, inputs, first, generator, second)
@@ -44,10 +43,10 @@ def gradients_accumulate(subject: Subject) -> Outcome:
 
 def graphs_do_not_interfere(subject: Subject) -> Outcome:
     """Two graphs alive at once, run backward in the order they were made, each give the gradients they give alone."""
-    inputs = tuple(contiguous(x) for x in subject.inputs)
+    inputs, plain = dense(subject)
     others = tuple(_other(x) if is_wanted else x for x, is_wanted in zip(inputs, subject.differentiable, strict=True))
     generator = subject.generator("two graphs")
-    cotangents = draw_like(values(subject, inputs), generator)
+    cotangents = draw_like(plain, generator)
     alone = [_gradients(subject, point, cotangents, generator) for point in (inputs, others)]
     if not all(expected.is_finite for expected in alone):
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
@@ -82,7 +81,7 @@ def _gradients(
             return found
         return tuple(a + b for a, b in zip(found, pulled(subject, x, w)[outputs:], strict=True))
 
-    return Yardstick(compute, (*inputs, *first, *second), generator)
+    return Yardstick(compute, (*inputs, *first, *second), generator, cotangents=len(first) + len(second))
 
 
 def _backward_twice(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
+from gradcheck.checks.passes import contiguous, dense, draw_like, positions, pulled, values
 from gradcheck.checks.roundoff import Mismatch, NotFinite, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported
@@ -22,30 +22,30 @@ def layout_does_not_matter(subject: Subject) -> Outcome:
     The result for contiguous copies is the reference; others may differ from it by round-off. Inputs change their
     layout one at a time (a function that walks two tensors in memory order shows only then), then all together.
     """
-    inputs = tuple(contiguous(x) for x in subject.inputs)
+    inputs, plain = dense(subject)
     generator = subject.generator("layout")
-    try:
-        plain = values(subject, inputs)
-    except subject.engine.refusals as error:
-        # Copied, a reshaped input may be a view of a leaf, which a later step must not write to.
-        raise Unsupported(f"refuses contiguous inputs ({type(error).__name__})") from error
     cotangents = draw_like(plain, generator)
     if not any(y.size for y in plain):
         return VACUOUS
     reference = _yardstick(subject, inputs, cotangents, generator)
     if not reference.is_finite:
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
-    for what, changed in _changed_inputs(inputs, subject.inputs):
-        outcome = _compared(subject, reference, what, changed, cotangents)
+    refused: Unsupported | None = None
+    trials = [(what, changed, cotangents) for what, changed in _changed_inputs(inputs, subject.inputs)]
+    trials += [(what, inputs, seeds) for what, seeds in _cotangent_layouts(cotangents)]
+    for what, changed, seeds in trials:
+        copies = tuple(contiguous(u) for u in seeds)
+        same = all(np.array_equal(u, v) for u, v in zip(copies, cotangents, strict=True))
+        try:
+            expected = reference if same else _yardstick(subject, inputs, copies, generator)
+            outcome = _compared(subject, expected, what, changed, seeds)
+        except Unsupported as error:  # in this layout: the others are tried first
+            refused = error
+            continue
         if outcome is not None:
             return outcome
-    for what, seeds in _cotangent_layouts(cotangents):
-        dense = tuple(contiguous(u) for u in seeds)
-        same = all(np.array_equal(u, v) for u, v in zip(dense, cotangents, strict=True))
-        expected = reference if same else _yardstick(subject, inputs, dense, generator)
-        outcome = _compared(subject, expected, what, inputs, seeds)
-        if outcome is not None:
-            return outcome
+    if refused is not None:
+        raise refused
     return AGREED
 
 
@@ -73,7 +73,12 @@ def _yardstick(
     subject: Subject, inputs: tuple[Array, ...], cotangents: tuple[Array, ...], generator: np.random.Generator
 ) -> Yardstick:
     count = len(inputs)
-    return Yardstick(lambda arrays: pulled(subject, arrays[:count], arrays[count:]), (*inputs, *cotangents), generator)
+    return Yardstick(
+        lambda arrays: pulled(subject, arrays[:count], arrays[count:]),
+        (*inputs, *cotangents),
+        generator,
+        cotangents=len(cotangents),
+    )
 
 
 def _found(subject: Subject, found: Mismatch, outputs: int, what: str, inputs: Sequence[Array]) -> Outcome:

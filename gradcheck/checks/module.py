@@ -12,8 +12,8 @@ from gradcheck.checks.claim import Subject
 from gradcheck.engines.base import Engine
 
 _PROBABILITIES = (0.5, 0.25, 0.75)
-# With PyTorch's 1e-5, what a second normalisation leaves of the first one's gradient is too small to be judged, and so is
-# a term in eps that a backward forgets.
+# With PyTorch's 1e-5, what a second normalisation leaves of the gradient of the first is too small to be judged, and so
+# is a term in eps that a backward forgets.
 _EPS = 0.1
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Subject
+from gradcheck.failures import Unsupported
 from gradcheck.program import Array
 
 
@@ -43,6 +44,22 @@ def wanted(subject: Subject, tensors: Sequence[Any]) -> tuple[Any, ...]:
 def values(subject: Subject, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """The outputs' values at `inputs`."""
     return tuple(subject.engine.array(y) for y in run(subject, place(subject, inputs)))
+
+
+def dense(subject: Subject) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Contiguous copies of the inputs, and the outputs' values there.
+
+    Raises
+    ------
+    Unsupported
+        If the function refuses them. Copied, a transposed input may have no view in the shape asked for, and what made
+        a copy of it may be a look at a leaf, which a later step must not write to.
+    """
+    inputs = tuple(contiguous(x) for x in subject.inputs)
+    try:
+        return inputs, values(subject, inputs)
+    except subject.engine.refusals as error:
+        raise Unsupported(f"refuses contiguous inputs ({type(error).__name__})") from error
 
 
 def pulled(subject: Subject, inputs: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array, ...]:

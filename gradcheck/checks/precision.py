@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
+from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import fills_float32, moved_by_ulps
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
@@ -32,9 +32,8 @@ def works_in_its_inputs_precision(subject: Subject) -> Outcome:
     together with its cause: a cast that the engine saw, results that all are float32 numbers, or results that do not
     tell an input from its rounding to float32; the last two also at another scale, where cancellation looks different.
     """
-    inputs = tuple(contiguous(x) for x in subject.inputs)
+    inputs, plain = dense(subject)
     generator = subject.generator("precision")
-    plain = values(subject, inputs)
     if not _is_double((*plain, *(inputs[k] for k in positions(subject)))):
         return VACUOUS
     point = (*inputs, *draw_like(plain, generator))

@@ -133,6 +133,10 @@ class Engine(Protocol):
         """Put `module` and its parts into train or eval mode; each part's own mode comes back afterwards."""
         ...
 
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Work on small tensors inside, for which more than one thread costs more than it saves."""
+        ...
+
     def casts(self) -> AbstractContextManager[Sequence[str]]:
         """Gives a list of the casts to a lower precision inside, in words; it stays empty where they cannot be seen."""
         ...

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -12,11 +14,91 @@ import numpy as np
 
 from gradcheck.engines.base import Function
 from gradcheck.engines.torchlike import TorchLike
+from gradcheck.failures import Unsupported
 from gradcheck.program import Array
 
-# In 2.13, for a contiguous input in train mode, the backward reads the memory of a strided weight as if it were
-# contiguous, and the gradient is silently wrong. Found by `layout_does_not_matter`.
-_STRIDED_WEIGHT_IS_MISREAD = frozenset({"batch_norm"})
+
+class Stage(Enum):
+    """Where a fault shows; the rest of the op is tried as any other."""
+
+    FORWARD = "the forward pass raises"
+    BACKWARD = "the backward pass raises or is wrong"
+    MIXED = "the backward pass is wrong where input or cotangent is contiguous and the other is not"
+    RECORDED = "the gradient is right, its own derivative is not"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What PyTorch gets wrong, known and left out of the property suite; a user's function never is.
+
+    Attributes
+    ----------
+    op : str
+    reason : str
+        What is wrong, as it stands in the summary; docs/engines.md has a script for each.
+    applies : callable
+        Whether a call has it: takes the positional arguments and the keywords.
+    stage : Stage
+    """
+
+    op: str
+    reason: str
+    applies: Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
+    stage: Stage = Stage.BACKWARD
+
+
+def _is_smaller_than_bounds(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    x, low, high = (_argument(args, kwargs, *place) for place in ((0, "input"), (1, "min"), (2, "max")))
+    if getattr(low, "shape", None) is None or getattr(high, "shape", None) is None:
+        return False
+    whole = np.broadcast_shapes(x.shape, low.shape, high.shape)
+    return any(np.broadcast_shapes(x.shape, bound.shape) != whole for bound in (low, high))
+
+
+def _has_strided_weight(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    weight = _argument(args, kwargs, 3, "weight")
+    return weight is not None and not weight.is_contiguous() and bool(_argument(args, kwargs, 5, "training"))
+
+
+def _has_many_axes(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return bool(args[0].ndim >= 4 and _argument(args, kwargs, 5, "training"))
+
+
+def _is_a_strided_image(args: tuple[Any, ...], _: Mapping[str, Any]) -> bool:
+    return args[0].ndim == 4 and not args[0].is_contiguous()
+
+
+def _is_strided_and_flattened(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    tensors = args[0], _argument(args, kwargs, 1, "indices")
+    return _argument(args, kwargs, 2, "dim") is None and not all(tensor.is_contiguous() for tensor in tensors)
+
+
+def _has_zero_exponent(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    exponent = _argument(args, kwargs, 1, "exponent")
+    return getattr(exponent, "requires_grad", False) and bool((exponent == 0).any())
+
+
+def _has_index_smaller_than_source(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    index, source = _argument(args, kwargs, 2, "index"), _argument(args, kwargs, 3, "src")
+    return getattr(source, "requires_grad", False) and index.shape != source.shape
+
+
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str) -> Any:
+    return args[position] if position < len(args) else kwargs.get(name)
+
+
+FAULTS = (
+    Fault("clamp", "the backward of clamp raises where two tensor bounds broadcast the input", _is_smaller_than_bounds),
+    Fault("batch_norm", "the backward of batch_norm misreads a strided weight", _has_strided_weight),
+    Fault("batch_norm", "the backward of batch_norm mixes up layouts of images", _has_many_axes, Stage.MIXED),
+    Fault("nll_loss", "the backward of nll_loss refuses a strided image", _is_a_strided_image),
+    Fault(
+        "take_along_dim", "take_along_dim refuses to flatten a strided tensor", _is_strided_and_flattened, Stage.FORWARD
+    ),
+    Fault("scatter", "the backward of scatter needs an index of the source's shape", _has_index_smaller_than_source),
+    Fault("pow", "the second derivative of pow is wrong at exponent 0", _has_zero_exponent, Stage.RECORDED),
+)
+"""What PyTorch 2.13 gets wrong: found by the claims, or documented by PyTorch (scatter)."""
 
 
 class TorchEngine(TorchLike):
@@ -36,14 +118,40 @@ class TorchEngine(TorchLike):
         super().__init__(torch, device)
 
     def call(self, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, inplace: bool = False) -> Any:
-        """Call op `op` in PyTorch's spelling, around the faults of PyTorch that are known."""
-        if op in _STRIDED_WEIGHT_IS_MISREAD:
-            args = args[:1] + tuple(self._contiguous(value) for value in args[1:])
-            kwargs = {name: self._contiguous(value) for name, value in kwargs.items()}
-        return super().call(op, args, kwargs, inplace=inplace)
+        """Call op `op` in PyTorch's spelling; a pass that meets a known fault raises `Unsupported`."""
+        faults = [fault for fault in FAULTS if fault.op == op and fault.applies(args, kwargs)]
+        refused = next((fault.reason for fault in faults if fault.stage is Stage.FORWARD), None)
+        if refused is not None:
+            raise Unsupported(refused)
+        result = super().call(op, args, kwargs, inplace=inplace)
+        for fault in faults:
+            if result.grad_fn is not None:
+                result.grad_fn.register_prehook(self._refusal(fault, bool(args[0].is_contiguous())))
+        return result
 
-    def _contiguous(self, value: Any) -> Any:
-        return value.contiguous() if self.is_tensor(value) else value
+    def _refusal(self, fault: Fault, is_contiguous: bool) -> Callable[[Sequence[Any]], None]:
+        """A hook on the backward pass of a call with this fault, whose input is contiguous or not."""
+
+        def refuse(cotangents: Sequence[Any]) -> None:
+            meets = {
+                Stage.BACKWARD: True,
+                Stage.MIXED: cotangents[0] is not None and cotangents[0].is_contiguous() != is_contiguous,
+                Stage.RECORDED: self.library.is_grad_enabled(),
+            }
+            if meets[fault.stage]:
+                raise Unsupported(fault.reason)
+
+        return refuse
+
+    @contextmanager
+    def one_thread(self) -> Iterator[None]:
+        """One thread inside: on tensors as small as those drawn, a pool of threads costs four times what it saves."""
+        before = self.library.get_num_threads()
+        self.library.set_num_threads(1)
+        try:
+            yield
+        finally:
+            self.library.set_num_threads(before)
 
     def array(self, tensor: Any) -> Array:
         """A copy of the values as a NumPy array; bfloat16, which NumPy lacks, comes as float32."""

@@ -7,7 +7,7 @@ import inspect
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -26,8 +26,6 @@ _REFUSALS = (
     "jvp",
     "does not require grad",
     "is not differentiable with respect to argument",
-    # Documented: there is a backward for an index of the shape of the source only.
-    "scatterbackward0 returned an invalid gradient",
 )
 
 
@@ -251,6 +249,10 @@ class TorchLike:
     def casts(self) -> Iterator[Sequence[str]]:
         """Gives an empty list: this engine cannot be watched."""
         yield ()
+
+    def one_thread(self) -> AbstractContextManager[None]:
+        """Leave the threads as they are."""
+        return nullcontext()
 
     # Modules ---------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class SuiteItem(pytest.Item):
         missing = runner.lacking(self.engine, claim)
         if missing:
             pytest.skip(f"{self.engine.name} has no {missing}")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self.engine.one_thread():
             # An engine may warn where a drawn value meets a singular point; that says nothing about its gradients.
             warnings.simplefilter("ignore")
             self._run(Bench(claim, self.engine, settings.executor, settings.registry.ops.all()))

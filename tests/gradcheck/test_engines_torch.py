@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
@@ -10,6 +12,8 @@ from gradcheck.engines.registry import engine
 from gradcheck.failures import Unsupported, UsageError
 
 torch = pytest.importorskip("torch")
+
+from gradcheck.engines.torch import FAULTS  # noqa: E402
 
 LAYOUTS = {
     "contiguous": np.arange(6.0).reshape(2, 3),
@@ -214,14 +218,88 @@ def test_replaced_buffers_that_the_module_rebinds_come_back(adapter):
     assert module.running_mean is own
 
 
-def test_batch_norm_with_a_strided_weight_has_the_right_gradient(adapter):
-    x = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    u = torch.randn(4, 3, dtype=torch.float64)
-    gradients = [
-        torch.autograd.grad(adapter.call("batch_norm", (x, None, None), {"weight": w, "training": True}), x, u)[0]
-        for w in (torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor([1.0, 9, 2, 9, 3, 9]).double()[::2])
-    ]
-    assert torch.equal(*gradients)
+def _last_axis_first(x):
+    axes = tuple(reversed(range(x.ndim)))
+    return x.permute(axes).contiguous().permute(axes)
+
+
+def _tensor(*shape):
+    return torch.linspace(-2.0, 3.0, int(np.prod(shape)), dtype=torch.float64).reshape(shape)
+
+
+def _clamp(is_met):
+    return "clamp", (_tensor(3), torch.zeros(3), torch.ones(2, 3) if is_met else torch.ones(3)), {}
+
+
+def _batch_norm_weight(is_met):
+    weight = _tensor(6)[::2] if is_met else _tensor(3)
+    return "batch_norm", (_tensor(4, 3), None, None), {"weight": weight, "training": True}
+
+
+def _batch_norm_images(is_met):
+    x = _tensor(1, 2, 1, 3)
+    return "batch_norm", (_last_axis_first(x) if is_met else x, None, None), {"training": True}
+
+
+def _nll_loss(is_met):
+    x = _tensor(2, 2, 2, 2)
+    return "nll_loss", (_last_axis_first(x) if is_met else x, torch.zeros(2, 2, 2, dtype=torch.long)), {}
+
+
+def _take_along_dim(is_met):
+    return "take_along_dim", (_tensor(2, 3).t() if is_met else _tensor(2, 3), torch.tensor([0, 1])), {}
+
+
+def _scatter(is_met):
+    return "scatter", (torch.zeros(3).double(), 0, torch.tensor([0, 1]), _tensor(3 if is_met else 2)), {}
+
+
+def _pow(is_met):
+    return "pow", (torch.ones(2).double(), torch.tensor([1.0, 0.0 if is_met else 2.0]).double()), {}
+
+
+FAULTY = (_clamp, _batch_norm_weight, _batch_norm_images, _nll_loss, _take_along_dim, _scatter, _pow)
+
+
+def _backward(adapter, op, args, kwargs):
+    """A recorded backward pass with a contiguous cotangent, for all floating operands."""
+    wanted = [x for x in (*args, *kwargs.values()) if torch.is_tensor(x) and x.is_floating_point()]
+    y = adapter.call(op, args, kwargs) if all(x.requires_grad_() is x for x in wanted) else None
+    return adapter.grad([y], wanted, [torch.ones(y.shape, dtype=y.dtype)], create_graph=True)
+
+
+@pytest.mark.parametrize(("made", "fault"), list(zip(FAULTY, FAULTS, strict=True)))
+def test_a_known_fault_is_refused_with_its_reason(adapter, made, fault):
+    with pytest.raises(Unsupported, match=fault.reason):
+        _backward(adapter, *made(is_met=True))
+
+
+@pytest.mark.parametrize("made", FAULTY)
+def test_beside_a_known_fault_the_op_is_not_refused(adapter, made):
+    assert all(g is not None for g in _backward(adapter, *made(is_met=False)))
+
+
+def test_a_fault_of_the_second_derivative_lets_the_first_pass(adapter):
+    op, args, kwargs = _pow(is_met=True)
+    base = args[0].requires_grad_()
+    y = adapter.call(op, (base, args[1].requires_grad_()), kwargs)
+    assert adapter.grad([y], [base], [torch.ones(2).double()])[0].tolist() == [1.0, 0.0]
+
+
+def test_every_known_fault_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    assert [fault.reason for fault in FAULTS if f"**{fault.reason}**" not in page] == []
+
+
+def test_one_thread_works_inside_and_as_many_as_before_outside(adapter):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with adapter.one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_op_without_a_rule_is_unsupported(adapter):

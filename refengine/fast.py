@@ -62,7 +62,7 @@ def _tensor(out: Any) -> Tensor:
     storage = _new(Storage)
     storage.array, storage.backend, storage.version = out, BACKEND, 0
     result.array, result.storage = out, storage
-    result.node = result.grad = result.view_of = result.extra = None
+    result.node = result._grad = result.view_of = result.extra = None
     result.tracked = False
     return result
 

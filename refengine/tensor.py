@@ -9,7 +9,7 @@ from typing import Any, Final
 from refengine import devices, dtypes, layout
 from refengine.backends.base import Array, Backend
 from refengine.backends.numpy import BACKEND as NUMPY
-from refengine.errors import ArgumentError, AutogradError, DeviceError, DTypeError
+from refengine.errors import ArgumentError, AutogradError, DeviceError, DTypeError, ShapeError
 from refengine.methods import TensorMethods
 from refengine.storage import Storage
 
@@ -76,13 +76,13 @@ class Tensor(TensorMethods):
     written to, so outside the engine read `grad_fn` and `requires_grad`.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "array", "extra", "grad", "node", "storage", "tracked", "view_of")
+    __slots__ = ("__dict__", "__weakref__", "_grad", "array", "extra", "node", "storage", "tracked", "view_of")
 
     array: Array
     storage: Storage
     node: Any
     tracked: bool
-    grad: Tensor | None
+    _grad: Tensor | None
     view_of: View | None
     extra: Extra | None
 
@@ -91,7 +91,7 @@ class Tensor(TensorMethods):
         self.storage = Storage(array, BACKENDS[type(array)]) if storage is None else storage
         self.node = None
         self.tracked = False
-        self.grad = None
+        self._grad = None
         self.view_of = None
         self.extra = None
         if requires_grad:
@@ -227,6 +227,32 @@ class Tensor(TensorMethods):
         return self.view_of is not None
 
     @property
+    def grad(self) -> Tensor | None:
+        """What backward passes have accumulated.
+
+        Raises
+        ------
+        ArgumentError, AutogradError, DTypeError, ShapeError
+            On assignment of what is no tensor, the tensor itself, or of another device, dtype or shape.
+        """
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise ArgumentError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if value is self:
+                raise AutogradError("grad: a tensor can't be its own gradient")
+            if value.backend is not self.backend:
+                raise DeviceError(f"grad: expected a tensor on {self.device}, got one on {value.device}")
+            if value.dtype is not self.dtype:
+                raise DTypeError(f"grad: expected the tensor's dtype {self.dtype.name}, got {value.dtype.name}")
+            if value.shape != self.shape:
+                raise ShapeError(f"grad: expected the tensor's shape {tuple(self.shape)}, got {tuple(value.shape)}")
+        self._grad = value
+
+    @property
     def retains_grad(self) -> bool:
         """Whether `retain_grad()` was called on a non-leaf."""
         return self.extra is not None and self.extra.retains and self.node is not None
@@ -238,11 +264,28 @@ class Tensor(TensorMethods):
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if self.tracked and not value.dtype.is_differentiable:
+            raise DTypeError(f"data: expected a floating or complex tensor, as it requires grad, got {value.dtype}")
         self.array, self.storage = value.array, value.storage
 
     def detach(self) -> Tensor:
         """The same memory and version counter outside the graph, without a forward-mode tangent."""
         return Tensor(self.array, self.storage)
+
+    def detach_(self) -> Tensor:
+        """Leave the graph; returns the tensor itself. Views made before stay in it.
+
+        Raises
+        ------
+        AutogradError
+            If the tensor is a view.
+        """
+        if self.view_of is not None:
+            raise AutogradError("detach_: can't detach a view in place; use detach()")
+        self.node, self.tracked = None, False
+        if self.extra is not None:
+            self.extra.retains = False
+        return self
 
     def extras(self) -> Extra:
         """The rare metadata, made at first use."""
@@ -294,7 +337,12 @@ class Tensor(TensorMethods):
     def __iter__(self) -> Iterator[Tensor]:
         if not self.ndim:
             raise ArgumentError("iteration over a 0-d tensor; use item()")
-        return (self[i] for i in range(len(self)))
+        return iter(self.unbind(0))
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, (Tensor, bool, int, float, complex)):
+            raise AutogradError(f"in: expected a Tensor or a number on the left, got {type(value).__name__}")
+        return bool((self == value).any())
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -325,12 +373,30 @@ class Tensor(TensorMethods):
         if not self.is_leaf:
             raise AutogradError("deepcopy: only leaf tensors can be copied with their graph; detach() first")
         result = type(self).__new__(type(self))
-        Tensor.__init__(result, self.backend.copy(self.array), requires_grad=self.tracked)
+        Tensor.__init__(result, self.backend.xp.copy_dense(self.array), requires_grad=self.tracked)
         result.__dict__.update(self.__dict__)
         memo[id(self)] = result
-        if self.grad is not None:
-            result.grad = self.grad.__deepcopy__(memo)
+        if self._grad is not None:
+            result._grad = self._grad.__deepcopy__(memo)
         return result
+
+    def __reduce__(self) -> Any:
+        """Pickled are the values, with the order of the axes in memory, and `requires_grad`; the history is not."""
+        if self.backend is not NUMPY:
+            raise DeviceError(f"pickle: expected a tensor on the CPU, got one on {self.device}; use cpu()")
+        strides = self.backend.strides(self.array)
+        order = sorted(range(self.ndim), key=lambda axis: -strides[axis])
+        memory = self.backend.copy(self.array.transpose(order))
+        return _unpickled, (type(self), memory, tuple(order), self.requires_grad, self.__dict__)
+
+
+def _unpickled(kind: type[Tensor], memory: Array, order: layout.Shape, requires_grad: bool, attributes: Any) -> Tensor:
+    """What `Tensor.__reduce__` describes."""
+    result = kind.__new__(kind)
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    Tensor.__init__(result, memory.transpose(inverse), requires_grad=requires_grad)
+    result.__dict__.update(attributes)
+    return result
 
 
 REPLAY: list[Callable[[Tensor, View], None]] = []

@@ -226,6 +226,8 @@ class Pass:
         """Add what arrived at each leaf to its `grad`."""
         for leaf, grad, own in self.leaves.values():
             final = self.finish_leaf(leaf, grad)
+            if not leaf.tracked:  # requires_grad was cleared since
+                continue
             self._accumulate(leaf, final, own and final is grad)
             if leaf.extra is not None:
                 for hook in list(leaf.extra.post_hooks.values()):
@@ -233,19 +235,28 @@ class Pass:
 
     def _accumulate(self, tensor: Tensor, grad: Any, own: bool) -> None:
         """``tensor.grad += grad``; in place unless its graph is wanted. `own`: nobody else holds the array."""
-        have = tensor.grad
+        have = tensor._grad
         new = self.as_tensor(grad)
         if new.array.dtype != tensor.array.dtype:
             new = Tensor(tensor.backend.xp.astype(new.array, tensor.array.dtype)) if not self.create_graph else new
         if self.create_graph:
-            tensor.grad = new if have is None else have + new
+            tensor._grad = new if have is None else have + new
         elif have is None:
-            tensor.grad = new if own else Tensor(tensor.backend.copy(new.array))
+            tensor._grad = self._owned(tensor, new, own)
         elif have.tracked:
-            tensor.grad = Tensor(have.array + new.array)
+            tensor._grad = Tensor(have.array + new.array)
         else:
             tensor.backend.assign(have.array, have.array + new.array)
             have.storage.version += 1
+
+    def _owned(self, tensor: Tensor, new: Tensor, own: bool) -> Tensor:
+        """A gradient in memory of its own, with the strides of its tensor where that has no gaps."""
+        backend = tensor.backend
+        if backend.strides(new.array) == backend.strides(tensor.array) or tensor.is_contiguous():
+            return new if own else Tensor(backend.copy(new.array))
+        array = backend.xp.copy_dense(tensor.array)
+        backend.assign(array, new.array)
+        return Tensor(array)
 
 
 def _xp_of(grad: Any) -> Any:
@@ -369,6 +380,8 @@ def backward(
     run, roots = _start(outputs, cotangents, bool(create_graph if retain_graph is None else retain_graph), create_graph)
     goals: list[tuple[Tensor, Edge]] = []
     if inputs is not None:
+        if isinstance(inputs, (tuple, list)) and not inputs:
+            raise AutogradError("backward: inputs cannot be empty; leave it out for all leaves")
         goals = _goals(_as_list(inputs))
         _want(run, roots, [edge for _, edge in goals])
     _run(run, roots)

@@ -43,7 +43,7 @@ def refuse_forbidden(tensor: Tensor, name: str, recording: bool) -> None:
     if not state.grad_enabled:
         return
     view = tensor.view_of
-    if tensor.tracked and tensor.node is None and view is None:
+    if tensor.tracked and tensor.node is None:
         raise InplaceError(
             f"{name}: a leaf Variable that requires grad is being used in an in-place operation; use "
             "no_grad() or clone it"

@@ -40,10 +40,14 @@ class _Extremum(Reduction):
         return 0 not in shape
 
 
+class EmptyExtremeError(DimensionError, RuntimeError):
+    """There is no extreme of no entries; PyTorch raises either type, as an axis is named or not."""
+
+
 def refuse_empty(name: str, shape: Shape, axis: Shape) -> None:
     """Raise if there is nothing to take the extreme of."""
     if any(shape[one] == 0 for one in axis):
-        raise DimensionError(
+        raise EmptyExtremeError(
             f"{name}: expected the reduced axes to have non-zero size, got shape {shape}; reduce another axis"
         )
 

@@ -164,10 +164,16 @@ def _shifted(xp: Namespace, x: Array, step: int, axis: int, fill: Any) -> Array:
 
 
 class _Truth(Reduction):
-    """A bool reduction."""
+    """A bool reduction. Unlike others, it takes an empty tuple of axes for none of them."""
 
     boolean = True
     domains = (NONZERO,)
+
+    def bind(self, shape: Shape, dim: Any = None, keepdim: bool = False) -> dict[str, Any]:
+        """Negative axes."""
+        if isinstance(dim, (tuple, list)) and not dim:
+            return reduced(shape, (), bool(keepdim))
+        return super().bind(shape, dim, keepdim)
 
     def forward(self, xp: Namespace, x: Array, *, axis: Any, keepdims: bool) -> Array:
         return getattr(xp, self.name)(x, axis=axis, keepdims=keepdims)

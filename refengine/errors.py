@@ -75,7 +75,7 @@ class DimensionError(RefengineError, IndexError):
 
 
 class PositionError(DimensionError, RuntimeError):
-    """Indices that are out of range or do not fit what is read or written; PyTorch raises either type, as the operation has it."""
+    """Indices out of range, or that do not fit what is read or written; PyTorch raises one type or the other."""
 
 
 class ArgumentError(RefengineError, TypeError):

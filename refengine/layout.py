@@ -39,7 +39,8 @@ def axis(value: Any, ndim: int) -> int:
         raise ArgumentError(f"dim: expected an int, got {value!r} ({type(value).__name__})") from None
     if not -span <= index < span:
         raise DimensionError(
-            f"Dimension out of range: expected dim in [{-span}, {span - 1}], got dim={index}; the tensor has {ndim} dimensions"
+            f"Dimension out of range: expected dim in [{-span}, {span - 1}], got dim={index}; the tensor "
+            f"has {ndim} dimensions"
         )
     return int(index) - span if index >= 0 else int(index)
 
@@ -81,7 +82,10 @@ def broadcast(*shapes: Shape) -> Shape:
     for position in range(-ndim, 0):
         found = {shape[position] for shape in shapes if len(shape) >= -position} - {1}
         if len(found) > 1:
-            raise ShapeError(f"broadcasting: sizes {sorted(found)} at dim {position} do not fit, got shapes {shapes}; make them equal or 1")
+            raise ShapeError(
+                f"broadcasting: sizes {sorted(found)} at dim {position} do not fit, got shapes {shapes}; "
+                "make them equal or 1"
+            )
         result.append(found.pop() if found else 1)
     return tuple(result)
 
@@ -98,7 +102,9 @@ def expand(shape: Shape, wanted: Shape) -> Shape:
             raise ShapeError(f"expand: -1 is not allowed in a new leading dimension, got {wanted} for shape {shape}")
         size = have if want == -1 else want
         if have not in (1, size):
-            raise ShapeError(f"expand: cannot expand size {have} to {size} at dim {position}, got {wanted} for shape {shape}")
+            raise ShapeError(
+                f"expand: cannot expand size {have} to {size} at dim {position}, got {wanted} for shape {shape}"
+            )
         result.append(size)
     return tuple(result)
 
@@ -184,7 +190,8 @@ def view_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape:
             left, step = blocks.pop()
         if left % size:
             raise ViewError(
-                f"view: shape {wanted} is not compatible with shape {shape} and stride {strides} (a dimension would span two "
+                f"view: shape {wanted} is not compatible with shape {shape} and stride {strides} (a "
+                "dimension would span two "
                 "separate blocks of memory); use reshape(...), which copies, or contiguous() first"
             )
         result.append(step)

@@ -24,10 +24,10 @@ class TensorNamespace:
         for op in catalogue.ops(hidden=True):
             if isinstance(op, Elementwise) and op.kernel and not hasattr(self, op.kernel):
                 setattr(self, op.kernel, op.call)
-        setattr(self, "reciprocal", catalogue.get("reciprocal").call)
+        self.reciprocal = catalogue.get("reciprocal").call
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        raise AttributeError(f"the tensor namespace has no {name!r}; add it to refengine/namespace.py or declare an op with that kernel")
+        raise AttributeError(f"the tensor namespace has no {name!r}; declare an op with that kernel, or add it here")
 
     def sum(self, x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
         return catalogue.get("sum")(x, axis, keepdims) if axis is None or axis != () else x

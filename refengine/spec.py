@@ -82,7 +82,7 @@ class Draw(Protocol):
         ...
 
     def axes(self, ndim: int) -> int | tuple[int, ...] | None:
-        """Axes of a reduction as a user may write them: None, one axis, or an unordered tuple, negative ones included."""
+        """Axes of a reduction as users write them: None, one axis, or an unordered tuple, negative ones included."""
         ...
 
     def operand(self, shape: tuple[int, ...], domain: Interval = EVERYWHERE, *, broadcast: bool = False) -> Operand:
@@ -93,7 +93,7 @@ class Draw(Protocol):
         ...
 
     def indices(self, shape: tuple[int, ...], high: int, *, distinct: bool = False) -> Operand:
-        """A constant int64 tensor with entries in [0, high); unless `distinct`, repeated ones are drawn at a stated rate."""
+        """A constant int64 tensor with entries in [0, high); unless `distinct`, some are repeated at a stated rate."""
         ...
 
     def mask(self, shape: tuple[int, ...]) -> Operand:
@@ -103,7 +103,7 @@ class Draw(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call in PyTorch's spelling: ``args[0].name(*args[1:], **kwargs)``, or ``name(*args, **kwargs)`` for functions.
+    """One call in PyTorch's spelling: ``args[0].name(*args[1:], **kwargs)``; of a function, ``name(*args, **kwargs)``.
 
     `args` is a tree of tuples and lists whose leaves are `Operand`s, numbers, None, Ellipsis, slices and strings.
     """

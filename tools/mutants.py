@@ -43,7 +43,7 @@ Rule = Callable[..., Any]
 
 FLAT = "the derivative is zero wherever it exists, so the gradient is zero either way"
 UNUSED = "the op has no such input: its declaration inherits the rule and never calls it"
-UNDRAWN = "never drawn: a step that reads memory by its strides is another program in another layout; held to PyTorch instead"
+UNDRAWN = "never drawn: a step that reads memory by its strides is another program in another layout; tested otherwise"
 EQUIVALENT: dict[str, str] = {
     **dict.fromkeys(("sign, x", "floor, x", "ceil, x", "round, x", "trunc, x"), FLAT),
     **dict.fromkeys(("copy, x", "fill, x", "zero, x"), "what is overwritten has no gradient: zero either way"),
@@ -133,7 +133,7 @@ class _Dropped(ast.NodeTransformer):
     def __init__(self, target: ast.BinOp, side: str) -> None:
         self.source, self.side, self.done = ast.unparse(target), side, False
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:  # noqa: N802 - the base class's name
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if not self.done and ast.unparse(node) == self.source:
             self.done = True
             right = ast.UnaryOp(ast.USub(), node.right) if isinstance(node.op, ast.Sub) else node.right
@@ -185,7 +185,8 @@ def examine(ops: Sequence[Op], seeds: int, examples: int) -> list[tuple[Mutant, 
                 caught = sum(is_caught(mutant, seed, examples) for seed in range(seeds))
                 results.append((mutant, caught))
                 if caught < seeds:
-                    print(f"{mutant}: caught by {caught} of {seeds} seeds ({time.perf_counter() - start:.1f} s)", flush=True)
+                    seconds = time.perf_counter() - start
+                    print(f"{mutant}: caught by {caught} of {seeds} seeds ({seconds:.1f} s)", flush=True)
     return results
 
 
@@ -197,9 +198,9 @@ def page(results: list[tuple[Mutant, int]], ops: Sequence[Op], seeds: int, examp
         "# Mutants", "",
         f"Written by `python tools/mutants.py --seeds {seeds} --examples {examples}` on {datetime.date.today()}, "
         f"Python {platform.python_version()}, NumPy {np.__version__}.", "",
-        "Every derivative rule of the reference engine, changed in one way at a time: its result times 1 + 10⁻⁵, its last "
-        "entry zeroed, the cotangent replaced by its absolute value, one side of a sum or difference dropped. A seed catches "
-        f"a mutant if one of at most {examples} programs drawn around the op disagrees under "
+        "Every derivative rule of the reference engine, changed in one way at a time: its result times 1 + 10⁻⁵, its "
+        "last entry zeroed, the cotangent replaced by its absolute value, one side of a sum or difference dropped. A "
+        f"seed catches a mutant if one of at most {examples} programs drawn around the op disagrees under "
         + " or ".join(f"`{c}`" for c in CLAIMS) + ".", "",
         "| mutants | caught by every seed | missed by a seed | equivalent to the rule |", "|---|---|---|---|",
         f"| {len(results) + len(listed)} | {len(results) - len(missed)} | {len(missed)} | {len(listed)} |", "",

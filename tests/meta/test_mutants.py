@@ -1,4 +1,4 @@
-"""Drawn programs catch a rule that is wrong by 1e-5, in every op; tools/mutants.py tries the other mutations and seeds."""
+"""Drawn programs catch a rule wrong by 1e-5, in every op; tools/mutants.py tries other mutations and seeds."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def test_backward_without_gradient_needs_a_scalar(lib: Any) -> None:
 def test_the_error_explains_the_vector() -> None:
     import refengine
 
-    with pytest.raises(refengine.errors.NonScalarBackwardError, match=r"vector-Jacobian product.*shape \(2,\).*gradient="):
+    explained = r"vector-Jacobian product.*shape \(2,\).*gradient="
+    with pytest.raises(refengine.errors.NonScalarBackwardError, match=explained):
         (leaf(refengine, 1.0, 2.0) * 2).backward()
 
 

@@ -72,7 +72,9 @@ def test_forward_over_reverse_is_reverse_over_reverse(lib: Any, name: str) -> No
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_reverse_over_forward(lib: Any, name: str, request: pytest.FixtureRequest) -> None:
     if (lib.__name__, name) == ("torch", "softmax"):
-        request.applymarker(pytest.mark.xfail(raises=RuntimeError, reason="PyTorch 2.13 finds its own saved value modified"))
+        request.applymarker(
+            pytest.mark.xfail(raises=RuntimeError, reason="PyTorch 2.13 finds its own saved value modified")
+        )
     function = FUNCTIONS[name]
     x, t = pair(lib)
     fwd = lib.autograd.forward_ad

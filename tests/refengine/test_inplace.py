@@ -80,7 +80,9 @@ def test_the_error_names_op_and_versions() -> None:
 
     y = leaf(refengine, 1.0).exp()
     y.add_(1)
-    with pytest.raises(refengine.errors.StaleSaveError, match="ExpBackward0.*at version 1, expected version 0") as caught:
+    with pytest.raises(
+        refengine.errors.StaleSaveError, match="ExpBackward0.*at version 1, expected version 0"
+    ) as caught:
         y.sum().backward()
     assert (caught.value.found, caught.value.expected) == (1, 0)
 

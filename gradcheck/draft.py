@@ -177,13 +177,15 @@ class Draft:
 
     def _aliased(self, plan: Plan, call: Call, tensor: Any) -> Storage | None:
         """The storage of the first operand if `tensor` looks at it, which a raised version counter tells."""
-        if not plan.may_alias:
+        first = next(_operands(call), None)
+        # What has nothing to do may return its operand (dropout of no entries).
+        if first is None or (not plan.may_alias and tensor is not first.tensor):
             return None
-        source = next(_operands(call)).storage
+        source = first.storage
         root = source.root.tensor
         written, watched = (tensor, root) if source.root.is_expanded else (root, tensor)
         if written is tensor:  # Nobody writes to an expanded tensor.
-            if is_expanded(tensor, self.executor):
+            if is_expanded(tuple(tensor.shape), self.executor.strides(tensor)):
                 return source
             if self.executor.array(tensor).dtype.kind != "f":
                 return None

@@ -89,7 +89,7 @@ class RecordDraw:
         return self._source.operand(self, tuple(shape), domain, broadcast)
 
     def indices(self, shape: material.Shape, high: int, *, distinct: bool = False) -> Value:
-        """A constant int64 tensor with entries in [0, high); half of them are drawn with repetitions, unless `distinct`."""
+        """A constant int64 tensor with entries in [0, high); unless `distinct`, half of them may repeat."""
         count = math.prod(shape)
         mode, seed = (self.byte(), self.byte()) if count and not distinct else (0, 0)
         return self._source.constant(material.index_numbers(count, high, mode, seed), shape, "int64")
@@ -102,4 +102,4 @@ class RecordDraw:
             return known
         if seed >= 240:
             return self._source.constant([seed & 1] * math.prod(shape), shape, "bool")
-        return self._source.constant([f >= 0.5 for f in material.scatter(math.prod(shape), seed, seed)], shape, "bool")
+        return self._source.constant([f < 0.5 for f in material.scatter(math.prod(shape), seed, seed)], shape, "bool")

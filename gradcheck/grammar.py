@@ -7,8 +7,8 @@ shorter or smaller list is a simpler one. Nothing here draws at random: a replay
 The first record describes four inputs, four bytes each: shape, layout, and twice values. An input comes into being as
 a step asks for it. That they stand apart keeps an input what it is while shrinking removes steps.
 
-A step's record: byte 0 the op, 1 in place or not (and, if odd, steer rather than search), 2 the first operand, 3
-visiting a kink. What the op asks for is read from byte 4 on, then zeros.
+A step's record: byte 0 (and 13) the op, 1 in place or not (and, if odd, steer rather than search), 2 the first operand,
+3 visiting a kink. What the op asks for is read from byte 4 on, then zeros.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import numpy as np
 from gradcheck import material
 from gradcheck.draft import Draft, OutOfBounds
 from gradcheck.drawing import RecordDraw
-from gradcheck.failures import GradcheckError
 from gradcheck.plan import Declaration, Plan, Table, narrowed, table
 from gradcheck.program import Array, Program
-from gradcheck.values import TIE, Executor, Value, fits, has_ties, tied
+from gradcheck.values import Executor, Value, fits, has_ties, tied
 from refengine.spec import EVERYWHERE, Call, Interval
 
 RECORD = 16
@@ -33,6 +32,8 @@ MAX_STEPS = 15
 """Records of the longest program."""
 INPUTS = 4
 """Differentiable inputs of one program at most; constants take their place afterwards."""
+OP = 13
+"""The byte that, after byte 0, says which op."""
 START = 4
 """The first byte of a step's record that its op may read."""
 OLDER, FRESH = 112, 224
@@ -64,7 +65,7 @@ def decode(
     executor : Executor
         What the program runs on while it is decoded.
     group : str or None
-        Call ops of this group more often (about 60 % of the steps).
+        Call ops of this group, or the op of this name, more often (see `gradcheck.plan.own_share`).
     inplace : {"some", "never", "always"}
         "always" writes in place wherever an op has the form, and gives every program at least one such step.
 
@@ -74,7 +75,7 @@ def decode(
         It keeps `records`.
     """
     kept = tuple(records)
-    decoder = Decoder(table(tuple(ops), executor, group), executor, kept[0] if kept else b"", inplace)
+    decoder = Decoder(table(ops, executor, group), executor, kept[0] if kept else b"", inplace)
     for record in kept[1:]:
         decoder.step(record)
     return decoder.finish(kept)
@@ -95,7 +96,7 @@ class Decoder:
         self.draft = Draft(plans, executor)
         self.inplace_from = INPLACE[inplace]
         self.skipped = 0
-        self._plan: Plan = plans.by_byte[0]
+        self._plan: Plan = plans.own[0]
         self._first: Value | None = None
         self._others = 0
         self._tame = False
@@ -104,7 +105,7 @@ class Decoder:
 
     def step(self, record: bytes) -> None:
         """Decode one record; where its values would grow out of bounds, once more with small operands."""
-        plan = self.plans.by_byte[record[0]]
+        plan = self.plans.choose(record[0], record[OP])
         for tame in (False, True):
             mark = self.draft.mark()
             try:
@@ -116,10 +117,13 @@ class Decoder:
         self.skipped += 1
 
     def finish(self, records: tuple[bytes, ...]) -> Program:
-        """The program; under "always", with an in-place step where it had none."""
-        draft = self.draft
-        if self.inplace_from == 0 and draft.values and not any(step.inplace for step in draft.steps):
-            draft.write(self.plans.by_name["mul"], Call((draft.values[-1], 2)))
+        """The program; under "always", with an in-place step where it had none; with an output in any case."""
+        draft, mul = self.draft, self.plans.by_name.get("mul")
+        if draft.values and mul is not None:
+            if self.inplace_from == 0 and not any(step.inplace for step in draft.steps):
+                draft.write(mul, Call((draft.values[-1], 2)))
+            elif all(value.ref.kind == "x" for value in draft.values):
+                draft.apply(mul, Call((draft.values[-1], 2)))
         return draft.program(records)
 
     def _try(self, plan: Plan, record: bytes, tame: bool) -> bool:
@@ -140,16 +144,19 @@ class Decoder:
         if plan.only_inplace:
             return False
         made = self.draft.apply(plan, call)
-        if not made.is_connected and not plan.is_flat:
-            self._gate(made, x)
+        if not made.is_connected:
+            self._gate(plan, made, x)
         return True
 
-    def _gate(self, made: Value, x: Value) -> None:
-        """Multiply `x` by a bool or integer result, so that an op without a derivative still has a say."""
-        mul = self.plans.by_name.get("mul")
-        size = material.broadcast_size(made.shape, x.shape)
-        if mul is not None and made.array.dtype.kind in "bi" and made.array.any() and 0 < size <= material.LARGEST:
-            self.draft.apply(mul, Call((x, made)))
+    def _gate(self, plan: Plan, made: Value, x: Value) -> None:
+        """Put a result without a derivative to use: `x` times bools or integers, `x` plus what is flat.
+
+        So the derivative is not zero everywhere, and a flat op's own wrong derivative shows.
+        """
+        use = self.plans.by_name.get("add" if plan.is_flat else "mul")
+        is_useful = plan.is_flat or (made.array.dtype.kind in "bi" and made.array.any())
+        if use is not None and is_useful and 0 < material.broadcast_size(made.shape, x.shape) <= material.LARGEST:
+            self.draft.apply(use, Call((x, made)))
 
     # The first operand ---------------------------------------------------------------------------------------------
 
@@ -243,8 +250,9 @@ class Decoder:
             if known:
                 return known[-1 - pick % len(known)]
         if can_add:
-            width = (ITSELF - OTHER_FRESH) // INPUTS
-            shape_byte, layout, mode, seed = self._slot((pick - OTHER_FRESH) // width if pick >= OTHER_FRESH else 1)
+            is_named = OTHER_FRESH <= pick < ITSELF
+            number = (pick - OTHER_FRESH) * INPUTS // (ITSELF - OTHER_FRESH) if is_named else 1
+            shape_byte, layout, mode, seed = self._slot(number)
         else:
             shape_byte, layout, mode, seed = draw.byte(), 0, draw.byte(), draw.byte()
         if broadcast:
@@ -256,9 +264,9 @@ class Decoder:
     def _broadcast_shape(self, shape: material.Shape, byte: int) -> material.Shape:
         """The shape that the byte gives to an input, if it broadcasts with `shape`; else one that does."""
         own = material.SHAPES[byte]
-        if 0 <= material.broadcast_size(own, shape) <= material.LARGEST:
-            if not self._writes or material.broadcasts_to(own, shape):
-                return own
+        is_small = 0 <= material.broadcast_size(own, shape) <= material.LARGEST
+        if is_small and (not self._writes or material.broadcasts_to(own, shape)):
+            return own
         shapes = material.broadcastable(shape, self._writes)
         return shapes[byte * len(shapes) // 256]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -14,12 +14,13 @@ from gradcheck.drawing import RecordDraw
 from gradcheck.values import Executor, Value
 from refengine.spec import Call, Interval, Kink
 
-OWN_GROUP = 152
-"""Of 256 op bytes, those that call the group asked for (59 %); the others reach the other ops."""
 ONLY_INPLACE = frozenset({"copy", "fill", "zero", "__setitem__"})
 """Ops of which PyTorch has the in-place form alone."""
 MOVING = frozenset({"shape", "indexing"})
 """Groups whose ops move entries: their results may look at the operand's memory, and no rule saves a value."""
+
+KEPT_FOR_SHAPE = frozenset({"gather", "masked_select", "take", "take_along_dim"})
+"""Of these, ops whose operand PyTorch keeps all the same, for its shape, and checks its version."""
 
 
 class Declaration(Protocol):
@@ -84,25 +85,41 @@ class Plan:
         return bool(self.at) or (self.is_differentiable and (self.pair_ties or self.inner_ties))
 
 
+def own_share(count: int) -> int:
+    """Of 256 op bytes, those that choose among the `count` ops asked for: 40 % for few, up to 85 % for 58 and more.
+
+    So each op of the catalogue is called about as often, once every group has had as many programs.
+    """
+    return int(256 * min(0.85, 0.4 + count / 128))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """The plans of a catalogue: by the op byte of a record, and by name."""
+    """The plans of a catalogue: `own` are asked for, `others` stay within reach."""
 
-    by_byte: tuple[Plan, ...]
+    own: tuple[Plan, ...]
+    others: tuple[Plan, ...]
     by_name: dict[str, Plan]
+
+    def choose(self, first: int, second: int) -> Plan:
+        """The plan that two bytes choose: all of a part about equally often, in the order of declaration."""
+        share = own_share(len(self.own)) if self.others else 256
+        if first < share:
+            return self.own[(first * 256 + second) * len(self.own) // (share * 256)]
+        return self.others[((first - share) * 256 + second) * len(self.others) // ((256 - share) * 256)]
+
+
+def table(ops: Sequence[Declaration], executor: Executor, group: str | None) -> Table:
+    """The plans of `ops`; those of a group, or the op of that name, are chosen oftener."""
+    return _table(tuple(ops), cast("Hashable", executor), group)
 
 
 @lru_cache(maxsize=64)
-def table(ops: Sequence[Declaration], executor: Executor, group: str | None) -> Table:
-    """The plans of `ops`; those of a group, or the op of that name, come first and oftener, all others stay in reach."""
+def _table(ops: Any, executor: Any, group: str | None) -> Table:
     known = {op.name: plan(op, executor) for op in ops}
-    own = [p for p in known.values() if group is None or group in (p.op.group, p.op.name)]
-    others = [p for p in known.values() if p not in own]
-    if not own:
-        own, others = others, []
-    share = OWN_GROUP if others else 256
-    by_byte = [own[byte % len(own)] for byte in range(share)]
-    return Table((*by_byte, *(others[byte * len(others) // (256 - share)] for byte in range(256 - share))), known)
+    own = tuple(p for p in known.values() if group is None or group in (p.op.group, p.op.name))
+    others = tuple(p for p in known.values() if p not in own)
+    return Table(own, others, known) if own else Table(others, (), known)
 
 
 def plan(op: Declaration, executor: Executor) -> Plan:
@@ -144,7 +161,7 @@ def may_save(op: Declaration) -> tuple[bool, bool]:
     if not has_derivative(op):
         return False, False
     composed = op.structure in ("other", "multilinear") and op.group not in MOVING
-    saves = bool(op.saves) or composed
+    saves = bool(op.saves) or composed or op.name in KEPT_FOR_SHAPE
     has_several = len(op.domains) > 1 or op.structure == "multilinear"
     return saves, saves and ("out" in op.saves or not has_several)
 

@@ -6,13 +6,16 @@ It is what is drawn, run, shrunk and printed. It knows op names and PyTorch's sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+ATTRIBUTES = frozenset({"real", "imag", "T", "mT", "H"})
+"""Ops that PyTorch spells without parentheses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class Program:
         return tuple(step.op for step in self.steps)
 
     def run(self, engine: Caller, inputs: Sequence[Any]) -> tuple[Any, ...]:
-        """Run on `engine` with its tensors `inputs`; returns the outputs. Mutates none of `inputs` unless a step does."""
+        """Run on `engine` with its tensors `inputs`, which only a step of the program may mutate; give the outputs."""
         values = self.trace(engine, inputs)
         return tuple(lookup(values, ref) for ref in self.outputs)
 
@@ -123,6 +126,14 @@ class Program:
 
     __repr__ = __str__
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Print as source in IPython and in Hypothesis, which would print the fields of a dataclass."""
+        lines = str(self).splitlines()
+        for line in lines[:-1]:
+            printer.text(line)
+            printer.break_()
+        printer.text(lines[-1])
+
     def script(self, engine: str = "torch") -> str:
         """A stand-alone script that runs the program and prints its outputs and gradients.
 
@@ -138,7 +149,8 @@ class Program:
         """
         names = [f"x{i}" for i, given in enumerate(self.inputs) if given.requires_grad]
         lines = ["import torch" if engine == "torch" else f"import {engine} as torch"]
-        lines += ["", "torch.set_default_dtype(torch.float64)", *_lines(self, dtype="torch.")]
+        written = self if engine == "torch" else replace(self, steps=tuple(map(_as_method, self.steps)))
+        lines += ["", "torch.set_default_dtype(torch.float64)", *_lines(written, dtype="torch.")]
         lines += ["", "cotangents = [torch.ones_like(value) for value in out]"]
         lines += [f"grads = torch.autograd.grad(out, [{', '.join(names)}], cotangents, allow_unused=True)"]
         lines += ["for value in out:", "    print(value)"]
@@ -188,12 +200,18 @@ def _lines(program: Program, dtype: str) -> list[str]:
     return [*lines, f"out = ({results},)" if len(program.outputs) == 1 else f"out = ({results})"]
 
 
+def _as_method(step: Step) -> Step:
+    """PyTorch has ``nn.functional.elu_`` and no method ``elu_``; refengine has the method."""
+    return replace(step, form="method") if step.inplace else step
+
+
 def tensor_text(values: Array, *, requires_grad: bool = False) -> str:
     """A constructor call that gives these values in this layout."""
     plain, layout = _layout_text(values)
     text = f"tensor({_values_text(plain.tolist())}"
-    if plain.size == 0 and plain.shape != (0,):
-        text, layout = "tensor([]", f".reshape({plain.shape})"
+    if plain.size == 0:
+        dtype = "" if plain.dtype.kind == "f" else f", dtype=torch.{plain.dtype}"
+        text, layout = f"tensor([]{dtype}", "" if plain.shape == (0,) else f".reshape({plain.shape})"
     if not requires_grad:
         return f"{text}){layout}"
     return f"{text}, requires_grad=True)" if not layout else f"{text}){layout}.requires_grad_()"
@@ -234,6 +252,8 @@ def step_text(step: Step) -> list[tuple[bool, str]]:
     if step.op == "__setitem__":
         assigned = f"{first}[{_index_text(step.args[1])}] = {argument_text(step.args[2])}"
         return [(False, assigned), (True, first)]
+    if step.op in ATTRIBUTES:
+        return [(True, f"{first}.{step.op}")]
     is_method = step.form == "method"
     rest = [argument_text(arg) for arg in (step.args[1:] if is_method else step.args)]
     rest += [f"{key}={argument_text(value)}" for key, value in step.kwargs.items()]

@@ -15,7 +15,6 @@ import numpy as np
 
 from gradcheck.program import Array, Caller, Program, Ref, Step, lookup, map_refs, refs
 
-
 REWRITES = ("reshape", "scatter", "index_select", "expand")
 """The ops that a rewrite may call besides those of the program."""
 

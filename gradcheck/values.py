@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from gradcheck import material
 from gradcheck.program import Array, Caller, Ref
-from refengine.spec import Interval
+
+if TYPE_CHECKING:
+    from refengine.spec import Interval
 
 
 class Executor(Caller, Protocol):
@@ -72,7 +75,21 @@ class Value:
         A later step passes it on to a connected value.
     """
 
-    __slots__ = ("_array", "_flat", "_high", "_low", "executor", "is_connected", "is_used", "ndim", "ref", "shape", "size", "storage", "tensor")
+    __slots__ = (
+        "_array",
+        "_flat",
+        "_high",
+        "_low",
+        "executor",
+        "is_connected",
+        "is_used",
+        "ndim",
+        "ref",
+        "shape",
+        "size",
+        "storage",
+        "tensor",
+    )
 
     def __init__(self, executor: Executor, ref: Ref, tensor: Any, storage: Storage, is_connected: bool) -> None:
         self.executor, self.ref, self.tensor, self.storage = executor, ref, tensor, storage
@@ -127,31 +144,33 @@ class Value:
     @property
     def is_expanded(self) -> bool:
         """Whether two entries share one place in memory."""
-        return is_expanded(self.tensor, self.executor)
+        return is_expanded(self.shape, self.executor.strides(self.tensor))
 
     @property
     def is_finite(self) -> bool:
         """Whether all values are finite and within the bound of growth."""
         total = math.fsum(self.flat)
         low, high = self.range
-        return math.isfinite(total) and -material.BOUND <= low and high <= material.BOUND
+        return math.isfinite(total) and max(-low, high) <= material.BOUND
 
 
-def is_expanded(tensor: Any, executor: Executor) -> bool:
-    """Whether two entries of `tensor` share one place in memory."""
-    strides = executor.strides(tensor)
-    shape = tuple(tensor.shape)
+def is_expanded(shape: material.Shape, strides: tuple[int, ...]) -> bool:
+    """Whether two entries of a tensor share one place in memory."""
     return 0 not in shape and any(n > 1 and stride == 0 for n, stride in zip(shape, strides, strict=True))
 
 
 def fits(value: Value, domain: Interval, at: tuple[float, ...] = ()) -> bool:
     """Whether all entries of `value` lie in the smooth part of `domain`; points `at` count as smooth."""
     low, high = value.range
-    if not (domain.low <= low and high <= domain.high and -material.BOUND <= low and high <= material.BOUND):
+    if not (domain.low <= low and high <= domain.high and max(-low, high) <= material.BOUND):
         return not value.size
     margin = domain.margin
     for point in domain.avoid:
-        if low - margin < point < high + margin and point not in at and any(abs(v - point) < margin for v in value.flat):
+        if (
+            low - margin < point < high + margin
+            and point not in at
+            and any(abs(v - point) < margin for v in value.flat)
+        ):
             return False
     return True
 
@@ -163,7 +182,7 @@ TIE = 9e-3
 def has_ties(value: Value) -> bool:
     """Whether two entries of `value` are near each other."""
     ordered = sorted(value.flat)
-    return any(b - a < TIE for a, b in zip(ordered, ordered[1:], strict=False))
+    return any(b - a < TIE for a, b in pairwise(ordered))
 
 
 def tied(one: Array, other: Array | float) -> bool:

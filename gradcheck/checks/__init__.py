@@ -6,11 +6,12 @@ from gradcheck.checks.claim import Claim, Claims
 from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
 from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
 from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
-from gradcheck.checks.inplace import NO_INPUT_IS_MODIFIED
+from gradcheck.checks.inplace import INPLACE_EQUALS_OUT_OF_PLACE, NO_INPUT_IS_MODIFIED
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
+from gradcheck.checks.stale import STALE_SAVE_RAISES
 from gradcheck.engines.base import Capability
 
 DEFAULT = (
@@ -18,6 +19,8 @@ DEFAULT = (
     JVP_AGREES_WITH_VJP,
     Claim(*LINEAR, backward_is_linear_in_cotangent),
     Claim(*SECOND, second_order_matches_numeric, needs=frozenset({Capability.HIGHER_ORDER})),
+    INPLACE_EQUALS_OUT_OF_PLACE,
+    STALE_SAVE_RAISES,
     NO_INPUT_IS_MODIFIED,
     LAYOUT_DOES_NOT_MATTER,
     EVAL_IS_DETERMINISTIC,

@@ -1,13 +1,64 @@
-"""GC201 to GC203: in-place operations change what they should, refuse what they must, and touch nothing else."""
+"""GC201 and GC203: in-place operations change what they should, and forward and backward touch nothing else."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import draw_like, place, positions, run, wanted
-from gradcheck.engines.base import Engine
-from gradcheck.verdict import AGREED, Outcome
+from gradcheck.checks.passes import draw_like, place, positions, pulled, run, values, wanted
+from gradcheck.checks.roundoff import Mismatch, Yardstick
+from gradcheck.engines.base import Capability, Engine
+from gradcheck.failures import Unsupported
+from gradcheck.rewrite import REWRITES, functional
+from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
+
+
+def inplace_equals_out_of_place(subject: Subject) -> Outcome:
+    """A program with in-place steps and its functional rewrite have the same outputs and gradients, to round-off.
+
+    The rewrite has no in-place step, and nothing in it looks at memory that changes (see `gradcheck.rewrite`). A
+    program without an in-place step, and one whose gradients are all zero, show nothing.
+    """
+    program, engine = subject.program, subject.engine
+    if program is None or not program.outputs or not any(step.inplace for step in program.steps):
+        return VACUOUS
+    missing = [op for op in REWRITES if not engine.supports(op)]
+    if missing:
+        raise Unsupported(f"{engine.name} has no {missing[0]} for the functional rewrite")
+    rewritten = functional(program, engine)
+    pure = replace(subject, program=rewritten, function=lambda *tensors: rewritten.run(engine, tensors))
+    plain = values(pure, subject.inputs)
+    count = len(subject.inputs)
+    cotangents = draw_like(plain, subject.generator("in place"))
+    expected = Yardstick(
+        lambda arrays: pulled(pure, arrays[:count], arrays[count:]),
+        (*subject.inputs, *cotangents),
+        subject.generator("in place round-off"),
+        cotangents=len(cotangents),
+    )
+    if not expected.is_finite:
+        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+    found = expected.mismatch(pulled(subject, subject.inputs, cotangents))
+    if found is not None:
+        return _differs(subject, found, len(plain))
+    is_flat = not any(gradient.any() for gradient in expected.expected[len(plain) :])
+    return VACUOUS if is_flat else AGREED
+
+
+def _differs(subject: Subject, found: Mismatch, outputs: int) -> Outcome:
+    is_gradient = found.array >= outputs
+    what = "the gradient" if is_gradient else f"output {found.array}"
+    return disagreement(
+        INPLACE_EQUALS_OUT_OF_PLACE,
+        subject,
+        position=positions(subject)[found.array - outputs] if is_gradient else None,
+        entry=found.entry,
+        analytic=found.actual,
+        numeric=found.expected,
+        error=found.bound,
+        detail=f"{what} is not that of the same program written without in-place steps",
+    )
 
 
 def no_input_is_modified(subject: Subject) -> Outcome:
@@ -58,4 +109,13 @@ NO_INPUT_IS_MODIFIED = Claim(
     "GC203",
     "Forward and backward modify neither the inputs nor the caller's cotangents.",
     no_input_is_modified,
+)
+
+INPLACE_EQUALS_OUT_OF_PLACE = Claim(
+    "inplace_equals_out_of_place",
+    "GC201",
+    "A program with in-place steps has the values and gradients of the same program without them.",
+    inplace_equals_out_of_place,
+    kind="program",
+    needs=frozenset({Capability.INPLACE}),
 )

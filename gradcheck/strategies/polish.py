@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gradcheck.grammar import FRESH, INPUTS
+from gradcheck.material import SHAPES
 
 Records = tuple[bytes, ...]
 Fails = Callable[[Records], bool]
 
 _PICK = 2
 _WIDTH = 4
-"""Bytes of the header that describe one input."""
+"""Bytes of the header that describe one input; the first is its shape."""
+_SHAPES = tuple(SHAPES.index(shape) for shape in ((1,), (2,), (1, 1), (2, 2)))
+"""For a consumer that takes fewer shapes than the step that went."""
 
 
 def polished(records: Records, fails: Fails) -> Records:
@@ -34,15 +37,16 @@ def _shorter(records: Records) -> Iterator[Records]:
         heir = min(dropped - 1, len(steps) - 1)
         for number in range(INPUTS):
             pick = FRESH + number * (256 - FRESH) // INPUTS
-            heirs = steps[:heir] + (_with_byte(steps[heir], _PICK, pick),) + steps[heir + 1 :]
-            for other in (None, *range(INPUTS)):
+            heirs = (*steps[:heir], _with_byte(steps[heir], _PICK, pick), *steps[heir + 1 :])
+            yield (header, *heirs)
+            for other in range(INPUTS):
                 yield (_copied(header, number, other), *heirs)
+            for byte in _SHAPES:
+                yield (_with_byte(header, _WIDTH * number, byte), *heirs)
 
 
-def _copied(header: bytes, source: int, target: int | None) -> bytes:
+def _copied(header: bytes, source: int, target: int) -> bytes:
     """The header with input `source` written over input `target`."""
-    if target is None or len(header) < _WIDTH * INPUTS:
-        return header
     part = header[_WIDTH * source : _WIDTH * (source + 1)]
     return header[: _WIDTH * target] + part + header[_WIDTH * (target + 1) :]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import cast
 
 from hypothesis import strategies as st
 
@@ -11,7 +12,8 @@ from gradcheck.engines import registry
 from gradcheck.grammar import MAX_STEPS, RECORD, decode
 from gradcheck.plan import Declaration
 from gradcheck.program import Program
-from gradcheck.strategies.search import find
+from gradcheck.strategies.polish import polished
+from gradcheck.strategies.search import find, way
 from gradcheck.values import Executor
 from gradcheck.verdict import Outcome
 
@@ -56,12 +58,16 @@ def programs(
         raise ValueError(f"programs: expected max_steps >= 1, got max_steps={max_steps}")
     # One list element a step: deleting an element deletes a step, which is most of what shrinking has to do.
     record = st.binary(min_size=RECORD, max_size=RECORD)
-    steps = st.lists(record, min_size=1, max_size=max_steps)
+    # Unique, because Hypothesis leaves such lists alone; of others it makes five variants with repeated elements for
+    # each example, and so only a quarter of the records are new (measured: 247 of 1,070).
+    steps = st.lists(record, min_size=1, max_size=max_steps, unique=True)
 
     @st.composite
     def drawn(draw: st.DrawFn) -> Program:
         known = _catalogue() if ops is None else ops
-        return decode([draw(record), *draw(steps)], known, executor=executor or _reference(), group=group, inplace=inplace)
+        return decode(
+            [draw(record), *draw(steps)], known, executor=executor or _reference(), group=group, inplace=inplace
+        )
 
     return drawn()
 
@@ -70,7 +76,7 @@ def programs(
 def _catalogue() -> tuple[Declaration, ...]:
     from refengine import catalogue
 
-    return catalogue.ops()
+    return cast("tuple[Declaration, ...]", catalogue.ops())
 
 
 @cache
@@ -93,4 +99,18 @@ def search(
 ) -> tuple[Program, Outcome] | None:
     """Draw programs until one disagrees, and shrink that one; see `gradcheck.strategies.search.find`."""
     cases = programs(group, max_steps=max_steps, inplace=inplace, ops=ops, executor=executor)
-    return find(cases, run_case, max_examples=max_examples, seed=seed, on_case=on_case, shrink=shrink)
+    found = find(cases, run_case, max_examples=max_examples, seed=seed, on_case=on_case, shrink=shrink)
+    if found is None or not shrink:
+        return found
+    failures = [found]
+
+    def fails(records: tuple[bytes, ...]) -> bool:
+        program = decode(records, ops, executor=executor, group=group, inplace=inplace)
+        outcome = run_case(program)
+        if way(outcome) != way(found[1]):
+            return False
+        failures.append((program, outcome))
+        return True
+
+    polished(found[0].records, fails)
+    return failures[-1]

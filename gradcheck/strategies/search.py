@@ -72,7 +72,7 @@ def find(
             on_case(case, outcome)
         if outcome.finding is None:
             return
-        if not failures or _way(outcome) == _way(failures[0][1]):
+        if not failures or way(outcome) == way(failures[0][1]):
             failures.append((case, outcome))
             raise _Disagreed
 
@@ -85,5 +85,7 @@ def find(
     return None
 
 
-def _way(outcome: Outcome) -> tuple[str, str] | None:
-    return outcome.finding and (outcome.finding.claim, outcome.finding.code)
+def way(outcome: Outcome) -> tuple[str, str] | None:
+    """What a failure must share with the first one: claim and code; None for what does not fail."""
+    finding = outcome.finding
+    return None if finding is None else (finding.claim, finding.code)

@@ -10,18 +10,22 @@ from dataclasses import dataclass, replace
 from gradcheck.case import Case, fingerprint
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.module import module_subject
+from gradcheck.checks.passes import values
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.events import CaseChecked, CaseSkipped, Event, Finished, Found, Target
 from gradcheck.failures import Unsupported, UsageError
 from gradcheck.grammar import RECORD, decode
 from gradcheck.plan import Declaration
 from gradcheck.program import Program
+from gradcheck.sharing import runner_of
 from gradcheck.strategies.modules import search as search_modules
 from gradcheck.strategies.programs import search as search_programs
 from gradcheck.verdict import Outcome, Verdict
 
 MODULES = "modules"
 """The group of the claims about modules, whose subjects are modules and not programs."""
+VIEWS = frozenset({"view", "view_as"})
+"""Ops that refuse where strides do not allow a view."""
 RAISED = ("GC902", "A drawn case runs forward and backward without an exception.")
 
 
@@ -224,14 +228,31 @@ def check_program(bench: Bench, program: Program) -> Outcome:
             return Skipped(Verdict.INCONCLUSIVE, f"{engine.name} has no {form}{step.op}")
     subject = Subject(
         engine=engine,
-        function=lambda *tensors: program.run(engine, tensors),
+        function=runner_of(program, engine),
         inputs=tuple(given.values for given in program.inputs),
         differentiable=tuple(given.requires_grad for given in program.inputs),
         label=str(program),
         program=program,
         salt=b"".join(program.records),
     )
-    return _guarded(bench.claim, subject)
+    refused = _refused_view(subject)
+    return Skipped(Verdict.INCONCLUSIVE, refused) if refused else _guarded(bench.claim, subject)
+
+
+def _refused_view(subject: Subject) -> str:
+    """Why the engine refuses a program with a view; "" where it does not. It may lay out its results as it likes."""
+    engine = subject.engine
+    if VIEWS.isdisjoint(subject.program.ops if subject.program else ()):
+        return ""
+    try:
+        with engine.no_grad():
+            values(subject, subject.inputs)
+    except engine.refusals as error:
+        words = str(error).lower()
+        return f"{engine.name} cannot view its own layout of a result" if "stride" in words else ""
+    except Exception:
+        return ""  # for the claim to meet, and to report
+    return ""
 
 
 def check_module(bench: Bench, data: bytes) -> Outcome:

@@ -61,6 +61,7 @@ GRADCHECK = (
         "gradcheck.draft",
         "gradcheck.grammar",
         "gradcheck.rewrite",
+        "gradcheck.sharing",
     ),
     ("gradcheck.checks",),
     ("gradcheck.diagnose", "gradcheck.blame"),

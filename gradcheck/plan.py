@@ -139,7 +139,8 @@ def plan(op: Declaration, executor: Executor) -> Plan:
         inner_ties=ties and not has_pairs,
         is_differentiable=is_differentiable and not is_flat,
         is_flat=is_flat,
-        may_alias=op.view or op.structure in ("linear", "other"),
+        may_alias=op.view
+        or (op.structure in ("linear", "other") and op.group not in ("elementwise", "reduction", "loss")),
         keeps_operands=operands,
         keeps_result=result,
         has_inplace=op.inplace and is_differentiable and not is_flat and executor.supports(op.name, inplace=True),

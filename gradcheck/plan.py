@@ -26,17 +26,28 @@ KEPT_FOR_SHAPE = frozenset({"gather", "masked_select", "take", "take_along_dim"}
 class Declaration(Protocol):
     """What the grammar reads of an op's declaration (see `refengine.op.Op`)."""
 
-    name: str
-    group: str
-    form: str
-    domains: tuple[Interval, ...]
-    kinks: tuple[Kink, ...]
-    inplace: bool
-    view: bool
-    structure: str
-    differentiable: bool
-    saves: tuple[str, ...]
-    elsewhere: Mapping[str, str]
+    @property
+    def name(self) -> str: ...
+    @property
+    def group(self) -> str: ...
+    @property
+    def form(self) -> str: ...
+    @property
+    def domains(self) -> tuple[Interval, ...]: ...
+    @property
+    def kinks(self) -> tuple[Kink, ...]: ...
+    @property
+    def inplace(self) -> bool: ...
+    @property
+    def view(self) -> bool: ...
+    @property
+    def structure(self) -> str: ...
+    @property
+    def differentiable(self) -> bool: ...
+    @property
+    def saves(self) -> tuple[str, ...]: ...
+    @property
+    def elsewhere(self) -> Mapping[str, str]: ...
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether a first operand of this shape will do."""

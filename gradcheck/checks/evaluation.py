@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.checks.claim import Subject
 from gradcheck.numeric.differences import Curve, Floats
-from gradcheck.program import Array
+from gradcheck.program import Array, Program
 
 Sampled = Callable[[Sequence[Array]], Sequence[Array]]
 
@@ -34,6 +36,7 @@ class Evaluation:
 
     def __init__(self, subject: Subject, sample: Sampled | None = None) -> None:
         self.subject = subject
+        self._given = sample
         self._sample = sample or self._plain
         engine = subject.engine
         wanted = [d and x.dtype.kind == "f" for x, d in zip(subject.inputs, subject.differentiable, strict=True)]
@@ -62,6 +65,17 @@ class Evaluation:
         leaves = [self._leaves[k] for k in self.moved]
         found = engine.grad(outputs, leaves, cotangents, retain_graph=True)
         return {k: None if g is None else engine.array(g) for k, g in zip(self.moved, found, strict=True)}
+
+    def at(self, inputs: Sequence[Array]) -> Evaluation:
+        """The same function at other inputs."""
+        return Evaluation(replace(self.subject, inputs=tuple(inputs)), self._given)
+
+    def moved_inputs(self, directions: dict[int, Floats], step: float, *, dense: bool = False) -> tuple[Array, ...]:
+        """The inputs at ``x + step * v``, with their strides unless `dense`."""
+        inputs = list(self.subject.inputs)
+        for k, v in directions.items():
+            inputs[k] = _mover(inputs[k], v, dense)(step)
+        return tuple(inputs)
 
     def along(self, directions: dict[int, Floats], *, dense: bool = False) -> Curve:
         """The flattened outputs at ``x + t * v``; inputs keep their strides unless `dense`.
@@ -98,6 +112,18 @@ class Evaluation:
         with engine.no_grad():
             tensors = as_tuple(subject.function(*[engine.tensor(x) for x in inputs]))
         return [a for t in tensors if (a := engine.array(t)).dtype.kind == "f"]
+
+
+def has_kinks(program: Program | None) -> bool:
+    """Whether one of the program's ops declares kinks."""
+    return program is not None and not _kinked_ops().isdisjoint(program.ops)
+
+
+@cache
+def _kinked_ops() -> frozenset[str]:
+    from refengine import catalogue
+
+    return frozenset(op.name for op in catalogue.ops() if op.kinks)
 
 
 def as_tuple(result: Any) -> tuple[Any, ...]:

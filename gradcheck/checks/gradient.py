@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from gradcheck.checks.claim import Subject, describe, listed
-from gradcheck.checks.evaluation import Evaluation, extent, flat
+from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.failures import Finding, Unsupported
 from gradcheck.numeric import directions
@@ -49,7 +49,10 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
         return misfit
     program = subject.program
     single = program is not None and len(program.steps) == 1
-    oracle = Oracle(evaluation, random, subject.rtol, single=single, strict_precision=program is None)
+    oracle = Oracle(
+        evaluation, random, subject.rtol,
+        single=single, strict_precision=program is None, kinked=not single and has_kinks(program),
+    )  # fmt: skip
     return conclude(subject, VJP, oracle.examine())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Subject
-from gradcheck.checks.evaluation import Evaluation, as_tuple, extent, flat, split
+from gradcheck.checks.evaluation import Evaluation, as_tuple, extent, flat, has_kinks, split
 from gradcheck.checks.gradient import conclude, refusals_are_no_verdict
 from gradcheck.checks.oracle import Oracle
 from gradcheck.numeric import directions
@@ -50,7 +50,10 @@ def second_order_matches_numeric(subject: Subject) -> Outcome:
         evaluation = Evaluation(lifted, gradient.sampled)
         groups: list[tuple[int, ...]] = [(k,) for k in evaluation.moved if k < count]
         groups.append(tuple(k for k in evaluation.moved if k >= count))
-        oracle = Oracle(evaluation, random, subject.rtol, groups=groups, floor=_floor(first, cotangents))
+        oracle = Oracle(
+            evaluation, random, subject.rtol,
+            groups=groups, floor=_floor(first, cotangents), kinked=has_kinks(subject.program),
+        )  # fmt: skip
         return conclude(lifted, SECOND, oracle.examine())
 
 

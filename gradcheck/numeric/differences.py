@@ -45,6 +45,10 @@ QUICK_CONVERGENCE = 2.0**14
 NOISY = 1e-6
 # How far the estimates of two windows may be exceeded before the one with the larger steps is dropped.
 DOUBT = 1.5
+# By how much one-sided derivatives must be better than the central one to be believed in its place.
+BENT = 16.0
+# The steps that count as large ones.
+COARSE = 3
 # The windows of smallest steps are never the answer: nothing could contradict them.
 WITNESSES = 3
 
@@ -73,6 +77,8 @@ class Derivative:
         The function's value at 0 is finite.
     curvature : array
         Second derivative, roughly: how far a rounded argument shifts the derivative.
+    slope : array
+        How steeply the function changes over the largest steps: a derivative far below is zero to the eye.
     evaluations : int
         How often the function was called so far.
     """
@@ -91,6 +97,7 @@ class Derivative:
     noisy: Flags
     finite: Flags
     curvature: Floats
+    slope: Floats
     evaluations: int
 
     def reason(self, among: Flags) -> str:
@@ -156,6 +163,8 @@ def _quick_weights() -> tuple[Floats, float, float]:
 
 
 _QUICK, _QUICK_NOISE, _QUICK_SIDED_NOISE = _quick_weights()
+# Without the nearby steps: their columns and the two residuals over them.
+_SHORTER = np.delete(np.delete(_QUICK, [3, 4, 8, 9], axis=1), [10, 11], axis=0)
 
 
 class Ladder:
@@ -172,15 +181,30 @@ class Ladder:
         ``phi(0)`` where it is known already.
     floor : array or float
         Noise that `phi` has at least, however little is seen of it.
+    noise : array or None
+        The noise of the function along another line through the same point: the short ladder then takes no nearby
+        steps of its own.
+
+    Attributes
+    ----------
+    noise : array or None
+        Once the short ladder was climbed, the noise that it found or was given.
     """
 
-    __slots__ = ("_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations")
+    __slots__ = ("_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise")
 
     def __init__(
-        self, phi: Curve, *, scale: float = 1.0, base: Floats | None = None, floor: Floats | float = 0.0
+        self,
+        phi: Curve,
+        *,
+        scale: float = 1.0,
+        base: Floats | None = None,
+        floor: Floats | float = 0.0,
+        noise: Floats | None = None,
     ) -> None:
         self._phi = phi
         self._floor = floor
+        self.noise = noise
         self._scale = scale
         self._plus: dict[int, Floats] = {}
         self._minus: dict[int, Floats] = {}
@@ -198,14 +222,15 @@ class Ladder:
 
     def _measured(self, effort: int) -> Derivative:
         run = RUNS[effort]
-        for exponent in (*run, *NEARBY):
+        is_shorter = effort == 0 and self.noise is not None
+        for exponent in run if is_shorter else (*run, *NEARBY):
             if exponent not in self._plus:
                 step = self._scale * 2.0**-exponent
                 self._plus[exponent] = self._phi(step)
                 self._minus[exponent] = self._phi(-step)
                 self.evaluations += 2
         if effort == 0:
-            return self._quick()
+            return self._quick(QUICK if is_shorter else (*QUICK, *NEARBY))
         plus = np.array([self._plus[e] for e in run])
         minus = np.array([self._minus[e] for e in run])
         steps = self._scale * 2.0 ** -np.array(run, dtype=np.float64)
@@ -214,15 +239,20 @@ class Ladder:
                 side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
         return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
 
-    def _quick(self) -> Derivative:
+    def _quick(self, exponents: tuple[int, ...]) -> Derivative:
         """The short ladder: everything is one small matrix product; what is not finite leaves it to the longer ones."""
-        samples = np.array([self._plus[e] for e in (*QUICK, *NEARBY)] + [self._minus[e] for e in (*QUICK, *NEARBY)])
-        found = _QUICK @ (samples - self.base)
+        samples = np.array([self._plus[e] for e in exponents] + [self._minus[e] for e in exponents])
+        rise = samples - self.base
+        found = (_QUICK if self.noise is None else _SHORTER) @ rise
         size = np.abs(found)
         residuals = found[10:]
-        noise = np.sqrt(np.add.reduce(residuals * residuals) / 3.0)
+        if self.noise is None:
+            noise = np.sqrt(np.add.reduce(residuals * residuals) / 3.0)
+        else:
+            # One residual of its own is a poor measure, but no less than a third of it is believed.
+            noise = np.maximum(self.noise, np.abs(residuals[0]) / 3.0)
         noise = np.maximum(noise, EPSILON * np.maximum(np.maximum.reduce(np.abs(samples)), np.abs(self.base)))
-        noise = np.maximum(noise, self._floor)
+        self.noise = noise = np.maximum(noise, self._floor)
         error = np.maximum(size[1], size[2] / QUICK_CONVERGENCE) + (DEVIATIONS * _QUICK_NOISE) * noise
         sided = (DEVIATIONS * _QUICK_SIDED_NOISE) * noise
         right_error = np.maximum(size[4], size[5]) + sided
@@ -237,7 +267,8 @@ class Ladder:
             second=value, second_error=np.full_like(value, np.inf),
             one_sided=np.zeros(value.shape, dtype=np.bool_), unresolved=_unresolved(value, error, noise, self._scale),
             noisy=noise > NOISY * np.maximum.reduce(np.abs(samples)),
-            finite=np.isfinite(self.base), curvature=size[9] / self._scale**2, evaluations=self.evaluations,
+            finite=np.isfinite(self.base), curvature=size[9] / self._scale**2,
+            slope=np.maximum.reduce(np.abs(rise)) * (2.0 ** QUICK[0] / self._scale), evaluations=self.evaluations,
         )  # fmt: skip
 
     def sample(self, t: float) -> Floats:
@@ -357,15 +388,28 @@ def _derivative(
         second, second_error = _pick(one_sided, again, (second, second_error))
     with np.errstate(all="ignore"):
         smooth = ~one_sided & (np.abs(left - right) <= left_error + right_error)
+        # Where the curvature jumps (a squared relu), central differences gain little from smaller steps.
+        middle, middle_error = (left + right) / 2.0, (left_error + right_error + np.abs(left - right)) / 2.0
+        bent = smooth & (middle_error < error / BENT)
+        value, error = _pick(bent, (middle, middle_error), (value, error))
+        again = (again_left[0] + again_right[0]) / 2.0, (again_left[1] + again_right[1]) / 2.0
+        second, second_error = _pick(bent, again, (second, second_error))
         unresolved = _unresolved(value, error, noise, float(steps[0]))
-    middle = min(8, len(steps) - 1)  # where neither truncation nor noise rules
-    bend = (plus[middle] - 2.0 * base + minus[middle]) / steps[middle] ** 2
+    mild = min(8, len(steps) - 1)  # where neither truncation nor noise rules
+    bend = (plus[mild] - 2.0 * base + minus[mild]) / steps[mild] ** 2
     return Derivative(
         value=value, error=error, left=left, right=right, left_error=left_error, right_error=right_error,
         smooth=smooth, second=second, second_error=second_error, one_sided=one_sided, unresolved=unresolved,
         noisy=noise > NOISY * np.fmax(np.fmax.reduce(np.abs(plus)), np.fmax.reduce(np.abs(minus))),
-        finite=np.isfinite(base), curvature=np.where(np.isfinite(bend), np.abs(bend), 0.0), evaluations=evaluations,
+        finite=np.isfinite(base), curvature=np.where(np.isfinite(bend), np.abs(bend), 0.0),
+        slope=_slope(base, plus, minus, steps), evaluations=evaluations,
     )  # fmt: skip
+
+
+def _slope(base: Floats, plus: Floats, minus: Floats, steps: Floats) -> Floats:
+    """The steepest secant over the largest steps; where the function is not finite it says nothing."""
+    rise = np.abs(np.concatenate([plus[:COARSE] - base, minus[:COARSE] - base]))
+    return np.asarray(np.where(np.isfinite(rise), rise, 0.0).max(axis=0) / steps[COARSE - 1])
 
 
 def _unresolved(value: Floats, error: Floats, noise: Floats, step: float) -> Flags:

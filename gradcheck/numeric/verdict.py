@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +56,10 @@ class Comparison:
         """The relative size of an error that would still have been seen."""
         return self.error / self.scale if self.scale > 0.0 and not self.zero else 0.0
 
+    def inconclusive(self, reason: str) -> Comparison:
+        """The same numbers, from which nothing follows."""
+        return replace(self, verdict=Verdict.INCONCLUSIVE, reason=reason, zero=False)
+
 
 def compare(
     gradients: Floats,
@@ -66,6 +71,7 @@ def compare(
     rtol: float,
     last: bool = False,
     single: bool = False,
+    doubt: float = 0.0,
 ) -> Comparison:
     """Compare ``<J^T u, v>`` with ``<u, J v>``.
 
@@ -78,13 +84,16 @@ def compare(
     derivative : Derivative
         J v, an entry an output.
     natural : float
-        The size of u times the function: a derivative of less than its round-off is zero.
+        The size of u times the function: a derivative of less than its round-off is zero, as is one far below the
+        slopes of the function nearby.
     rtol : float
         The resolution asked for.
     last : bool
         No better derivative will come: kinks are judged now.
     single : bool
         The function is one op, so that right conventions at a kink lie between its one-sided derivatives.
+    doubt : float
+        The measured round-off of the analytic side.
 
     Notes
     -----
@@ -101,11 +110,13 @@ def compare(
     numeric = float(np.add.reduce(parts))
     error = float(size @ derivative.error[active]) if active.any() else 0.0
     spread = float(size @ derivative.curvature[active]) if active.any() else 0.0
-    error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread)
+    error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
+    slope = derivative.slope[active]
+    natural = max(natural, float(size @ np.where(np.isfinite(slope), slope, 0.0)))
     scale = max(_norm(parts), abs(numeric))
     if np.isfinite(analytic):
         scale = max(scale, _norm(terms), abs(analytic))
-    made = _Judge(analytic, numeric, error, scale, natural, rtol, active, derivative)
+    made = _Judge(analytic, numeric, error, scale, natural, doubt, rtol, active, derivative)
     if not np.isfinite(analytic):
         return made.not_finite(last and single)
     if derivative.smooth[active].all() and np.isfinite(error):
@@ -124,6 +135,7 @@ class _Judge:
     error: float
     scale: float
     natural: float
+    doubt: float
     rtol: float
     active: Flags
     derivative: Derivative
@@ -148,9 +160,9 @@ class _Judge:
                 return self._inconclusive()
         # A difference of several estimates asks for a better one; if none comes, the resolution decides.
         if max(self.error, difference) <= self.rtol * self.scale and (difference <= self.error or last):
-            return self._end(Verdict.AGREE)
-        nothing = abs(self.analytic) <= ROUNDOFFS * EPSILON * self.natural
-        if nothing and abs(self.numeric) <= self.error <= max(ZERO * self.natural, TINY):
+            return self._end(Verdict.AGREE, zero=self.scale == 0.0)
+        nothing = abs(self.analytic) <= max(ROUNDOFFS * EPSILON * self.natural, self.doubt)
+        if nothing and abs(self.numeric) <= self.error <= max(ZERO * self.natural, TINY, 2.0 * self.doubt):
             return self._end(Verdict.AGREE, zero=True)
         return self._inconclusive()
 
@@ -199,3 +211,72 @@ class _Judge:
 
 def _norm(values: Floats) -> float:
     return float(np.sqrt(values @ values))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    """What one line through all inputs shows, where everything on it agrees.
+
+    Attributes
+    ----------
+    resolved : array of bool
+        Groups of inputs for which the line is as telling as one of their own would be.
+    zero : bool
+        The derivative is zero in all groups.
+    resolution : float
+        The relative size of an error that would still have been seen, in a resolved group.
+    """
+
+    resolved: Flags
+    zero: bool
+    resolution: float
+
+
+def survey(
+    gradients: Sequence[Floats],
+    direction: Floats,
+    sizes: Sequence[int],
+    cotangents: Sequence[Floats],
+    derivative: Derivative,
+    *,
+    natural: Sequence[float],
+    limit: float,
+) -> Survey | None:
+    """Compare ``<J^T u, v>`` with ``<u, J v>`` for several u at once; None unless all agree at a smooth point.
+
+    Parameters
+    ----------
+    gradients : sequence of arrays, shape (n,)
+        J^T u for each of the cotangents.
+    direction : array, shape (n,)
+    sizes : sequence of int
+        How many entries each group has; groups follow each other.
+    cotangents : sequence of arrays, shape (m,)
+    derivative : Derivative
+    natural : sequence of float
+        As in `compare`, for each cotangent.
+    limit : float
+        The error allowed, relative to the size of a group's part of the projection and per root of its entries.
+    """
+    if not derivative.smooth.all():
+        return None
+    u = np.array(cotangents)
+    size = np.abs(u)
+    terms = np.array(gradients) * direction
+    with np.errstate(all="ignore"):
+        analytic = np.add.reduce(terms, axis=1)
+        numeric = u @ derivative.value
+        lengths = np.add.reduce(np.abs(terms), axis=1)
+        error = size @ derivative.error + ROUNDOFFS * EPSILON * (lengths + size @ derivative.curvature)
+        if not (np.abs(analytic - numeric) <= error).all():
+            return None
+    starts = np.cumsum([0, *sizes[:-1]])
+    scale = np.maximum(
+        np.sqrt(np.add.reduceat(terms * terms, starts, axis=1)), np.abs(np.add.reduceat(terms, starts, axis=1))
+    )
+    resolved = ((error[:, None] <= limit * scale / np.sqrt(sizes)) & (scale > 0.0)).all(axis=0)
+    least = np.maximum(natural, size @ derivative.slope)
+    nothing = (np.abs(analytic) <= ROUNDOFFS * EPSILON * least) & (np.abs(numeric) <= error)
+    zero = bool((nothing & (error <= np.maximum(ZERO * least, TINY))).all())
+    resolution = float((error / scale[:, resolved].min(axis=1)).max()) if resolved.any() else 0.0
+    return Survey(resolved, zero, resolution)

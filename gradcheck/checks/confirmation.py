@@ -1,0 +1,80 @@
+"""What must hold before a difference is called a disagreement: it is no round-off, no kink, and seen twice."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradcheck.checks.move import Move, drawn, fresh, together
+from gradcheck.checks.viewpoint import Viewpoint
+from gradcheck.numeric.differences import EFFORTS, KINK, NOISE, Derivative, Floats
+from gradcheck.numeric.verdict import Comparison
+from gradcheck.verdict import Verdict
+
+# Where a function is differentiable, the derivative along v + w is that along v plus that along w, up to so many
+# estimates.
+MARGIN = 2.0
+# How far away the neighbours are, in units of the inputs' sizes, and how many must show what a kink may excuse.
+NEARBY = 2.0**-9
+NEIGHBOURS = 2
+LAST = EFFORTS - 1
+
+
+def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: Derivative) -> Comparison:
+    """A disagreement that stands, or what is left of it.
+
+    Parameters
+    ----------
+    at : Viewpoint
+    move, u
+        Where it was seen.
+    result : Comparison
+        The disagreement.
+    found : Derivative
+        The derivative along `move` that it was seen in.
+    """
+    result = at.compare(found, move, u, last=True, doubt=at.doubt(move, u))
+    if result.verdict is not Verdict.DISAGREE:
+        return result
+    other = fresh(at.evaluation, at.random, move)
+    again = at.compare(at.measure(at.ladder(other), LAST), other, u, last=True, doubt=at.doubt(other, u))
+    if again.verdict is Verdict.AGREE and abs(result.analytic - result.numeric) <= at.rtol * result.scale:
+        return again
+    if again.verdict is not Verdict.DISAGREE:
+        return result.inconclusive(again.reason or NOISE)
+    # The verdict on one op at its kink rests on one-sided derivatives already.
+    is_smooth = bool(found.smooth[u != 0.0].all())
+    if is_smooth and (at.kinked or not _is_differentiable(at, move, u)) and not _is_wrong_nearby(at, move, u):
+        return result.inconclusive(KINK)
+    return result
+
+
+def _is_differentiable(at: Viewpoint, move: Move, u: Floats) -> bool:
+    """Whether the outputs in u have a linear derivative: along v, along a w that moves all inputs, and along v + w.
+
+    A derivative from left and right along one line is none: ``|x - y| * sign(x - y)`` has one at ties along x alone.
+    """
+    around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=move.dense)
+    v, w, both = (at.measure(at.ladder(m), LAST) for m in (move, around, together(move, around)))
+    active = u != 0.0
+    if not all((d.smooth & d.finite)[active].all() for d in (v, w, both)):
+        return False
+    with np.errstate(all="ignore"):
+        bend = np.abs(both.value - v.value - w.value)[active]
+        return bool((bend <= MARGIN * (both.error + v.error + w.error)[active]).all())
+
+
+def _is_wrong_nearby(at: Viewpoint, move: Move, u: Floats) -> bool:
+    """Whether points nearby, which no kink passes through, show the disagreement too."""
+    for _ in range(NEIGHBOURS):
+        around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=move.dense)
+        near = at.shifted(around, NEARBY)
+        if near is None or not near.finite[u != 0.0].all():
+            return False
+        found = near.measure(near.ladder(move), LAST)
+        result = near.compare(found, move, u, last=True)
+        if result.verdict is Verdict.DISAGREE:
+            result = near.compare(found, move, u, last=True, doubt=near.doubt(move, u))
+        at.evaluations += near.evaluations
+        if result.verdict is not Verdict.DISAGREE:
+            return False
+    return True

@@ -1,0 +1,82 @@
+"""From a confirmed disagreement to the entry that is most wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradcheck.checks.move import Move, only
+from gradcheck.checks.viewpoint import Viewpoint
+from gradcheck.numeric.differences import Floats
+from gradcheck.numeric.verdict import Comparison
+
+# Entries up to which a failing Jacobian is formed whole; beyond, halves are followed to the wrong entry.
+WHOLE = 32
+# A wrong entry is looked for one by one when as few are left.
+FEW = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wrong:
+    """A confirmed disagreement: the entry, its two derivatives, and what else is known."""
+
+    argument: int
+    entry: tuple[int, ...]
+    analytic: float
+    numeric: float
+    error: float
+    detail: str = ""
+
+
+def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
+    """The entry that is most wrong: from the whole Jacobian where it is small, else by following halves."""
+    entries = [(k, int(i)) for k, v in move.directions.items() for i in np.flatnonzero(v)]
+    if len(entries) <= WHOLE and at.evaluation.size <= WHOLE:
+        found = _from_jacobian(at, entries, move, detail)
+        if found is not None:
+            return found
+    while len(entries) > FEW:
+        half = len(entries) // 2
+        entries = max((entries[:half], entries[half:]), key=lambda part: _gap(at, part, move, u)[0])
+    entry = max(entries, key=lambda e: _gap(at, [e], move, u)[0])
+    _, here, step = _gap(at, [entry], move, u)
+    return Wrong(
+        entry[0], _index(at, *entry), here.analytic / step, here.numeric / step, here.error / abs(step),
+        detail or "one projection on a random cotangent",
+    )  # fmt: skip
+
+
+def _gap(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move, u: Floats) -> tuple[float, Comparison, float]:
+    """Beyond how many estimates the two differ when only `entries` move; and the last one's step."""
+    part = only(at.evaluation, move, entries)
+    result = at.compare(at.measure(at.ladder(part), 1), part, u, last=False)
+    step = float(move.directions[entries[-1][0]].reshape(-1)[entries[-1][1]])
+    gap = abs(result.analytic - result.numeric)
+    return (gap / (result.error or 1e-300) if np.isfinite(gap) else np.inf), result, step
+
+
+def _from_jacobian(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move, detail: str) -> Wrong | None:
+    """The entry of the whole Jacobian that differs most; None if, entry by entry, nothing does."""
+    rows = [at.gradient(unit) for unit in np.eye(at.evaluation.size)]
+    worst: tuple[float, Wrong] | None = None
+    for k, i in entries:
+        part = only(at.evaluation, move, [(k, i)])
+        step = float(part.directions[k].reshape(-1)[i])
+        found = at.measure(at.ladder(part), 1)
+        numeric, error = found.value / step, found.error / abs(step)
+        analytic = np.array([row[k].reshape(-1)[i] for row in rows])
+        with np.errstate(all="ignore"):
+            gap = np.abs(analytic - numeric)
+            gap = np.where(np.isfinite(analytic), np.where(gap > error, gap, 0.0), np.inf)
+        j = int(gap.argmax())
+        if gap[j] > 0.0 and (worst is None or gap[j] > worst[0]):
+            where = detail or f"derivative of output entry {j} of {at.evaluation.size}"
+            entry = Wrong(k, _index(at, k, i), float(analytic[j]), float(numeric[j]), float(error[j]), where)
+            worst = float(gap[j]), entry
+    return None if worst is None else worst[1]
+
+
+def _index(at: Viewpoint, k: int, i: int) -> tuple[int, ...]:
+    return tuple(int(n) for n in np.unravel_index(i, at.evaluation.point(k).shape))

@@ -1,0 +1,151 @@
+"""An evaluation and what is known at its point: values, gradients and their round-off, ladders, comparisons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gradcheck.checks.evaluation import Evaluation, flat
+from gradcheck.checks.move import Move
+from gradcheck.checks.roundoff import moved_by_ulps
+from gradcheck.numeric.differences import EPSILON, Derivative, Flags, Floats, Ladder
+from gradcheck.numeric.verdict import Comparison, compare
+
+# The round-off of a gradient: the largest effect of so many moves of inputs and cotangent by a few ulps, times this.
+_PROBES = 3
+_SAFETY = 8.0
+_ULPS = 4.0
+# A larger part of the largest magnitude is no round-off but a jump: another branch of a rule, another layout.
+_CEILING = 1e-8
+
+
+@dataclass(slots=True, eq=False)
+class Viewpoint:
+    """What is asked at one point, each thing once.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    random : numpy Generator
+    rtol : float
+        The resolution asked for.
+    single : bool
+        The function is one op (see `compare`).
+    floor : float
+        Noise that the outputs have at least.
+    kinked : bool
+        The function is made of several ops, one of them with kinks. At a kink, right rules give what may be wrong for
+        the whole: ``relu(x) - relu(-x)`` is x, and its gradient at 0 is 0.
+
+    Attributes
+    ----------
+    base : array
+        The flattened outputs.
+    finite : array of bool
+        Where they are finite.
+    evaluations : int
+        Calls of the function so far.
+    """
+
+    evaluation: Evaluation
+    random: np.random.Generator
+    rtol: float
+    single: bool = False
+    floor: float = 0.0
+    kinked: bool = False
+    evaluations: int = 1
+    base: Floats = field(init=False)
+    finite: Flags = field(init=False)
+    _gradients: dict[bytes, dict[int, Floats]] = field(default_factory=dict)
+    _noises: dict[bytes, dict[int, Floats]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.base = self.evaluation.along({})(0.0)
+        self.finite = np.isfinite(self.base)
+
+    def ladder(self, move: Move, noise: Floats | None = None) -> Ladder:
+        """Samples along a move; `noise` is the outputs' round-off where it is known already."""
+        phi = self.evaluation.along(move.directions, dense=move.dense)
+        return Ladder(phi, base=self.base, floor=self.floor, noise=noise)
+
+    def measure(self, ladder: Ladder, effort: int) -> Derivative:
+        """The derivative, with its evaluations counted."""
+        before = ladder.evaluations
+        found = ladder.derivative(effort)
+        self.evaluations += ladder.evaluations - before
+        return found
+
+    def gradient(self, u: Floats) -> dict[int, Floats]:
+        """J^T u with None as zeros, in float64."""
+        key = u.tobytes()
+        found = self._gradients.get(key)
+        if found is None:
+            found = self._gradients[key] = pulled(self.evaluation, u)
+        return found
+
+    def doubt(self, move: Move, u: Floats) -> float:
+        """How far the projection of the gradient on the move may be off by its own round-off, measured."""
+        key = u.tobytes()
+        noise = self._noises.get(key)
+        if noise is None:
+            noise = self._noises[key] = self._noise(u)
+        return float(sum(np.sum(noise[k] * np.abs(v)) for k, v in move.directions.items()))
+
+    def compare(self, found: Derivative, move: Move, u: Floats, *, last: bool, doubt: float = 0.0) -> Comparison:
+        """How the gradient compares with a derivative along the move."""
+        gradient = self.gradient(u)
+        g = flat([gradient[k] for k in move.directions])
+        v = flat(list(move.directions.values()))
+        with np.errstate(all="ignore"):
+            return compare(
+                g, v, u, found,
+                natural=self.natural(u), rtol=self.rtol, last=last, single=self.single, doubt=doubt,
+            )  # fmt: skip
+
+    def natural(self, u: Floats) -> float:
+        """The size of the outputs, weighted by u."""
+        size = np.maximum(np.where(self.finite, np.abs(self.base), 0.0), self.floor / EPSILON)
+        return float(np.abs(u) @ size)
+
+    def shifted(self, move: Move, step: float) -> Viewpoint | None:
+        """The same function nearby; None where it is not defined there."""
+        inputs = self.evaluation.moved_inputs(move.directions, step, dense=move.dense)
+        try:
+            evaluation = self.evaluation.at(inputs)
+            if evaluation.size != self.evaluation.size:
+                return None
+            return Viewpoint(evaluation, self.random, self.rtol, floor=self.floor)
+        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+            return None
+
+    def _noise(self, u: Floats) -> dict[int, Floats]:
+        """Round-off of each entry of the gradient: how far a few ulps in inputs and cotangent move it.
+
+        Equal values move together, so that a tie stays one, and apart, so that what cancels between them shows.
+        """
+        expected = self.gradient(u)
+        noise = {k: np.zeros(g.shape) for k, g in expected.items()}
+        arrays = (*self.evaluation.subject.inputs, u)
+        magnitudes = [np.abs(a[np.isfinite(a)]) for a in (*arrays, *expected.values()) if a.dtype.kind == "f"]
+        ceiling = _CEILING * max(float(m.max(initial=0.0)) for m in magnitudes)
+        for probe in range(2 * _PROBES):
+            moved = moved_by_ulps(arrays, self.random, _ULPS, ties_hold=probe < _PROBES)
+            try:
+                evaluation = self.evaluation.at(moved[:-1])
+                found = pulled(evaluation, moved[-1])
+            except (ArithmeticError, ValueError, RuntimeError, IndexError):
+                continue
+            for k, g in found.items():
+                with np.errstate(all="ignore"):
+                    gap = np.abs(g - expected[k])
+                noise[k] = np.maximum(noise[k], np.where(gap <= ceiling, gap, 0.0))
+        return {k: _SAFETY * gap for k, gap in noise.items()}
+
+
+def pulled(evaluation: Evaluation, cotangent: Floats) -> dict[int, Floats]:
+    """J^T u in float64, None as zeros."""
+    return {
+        k: np.zeros(evaluation.point(k).shape) if g is None else np.asarray(g, dtype=np.float64)
+        for k, g in evaluation.pullback(cotangent).items()
+    }

@@ -227,6 +227,8 @@ def put_along_axis(x: Any, indices: Any, values: Any, *, axis: int) -> Any:
 
 def _along(indices: Any, axis: int) -> tuple[Any, ...]:
     """The key that indexes one axis with `indices` and the others with their own position."""
+    if not indices.shape:  # a single position of the only axis
+        return indices, Ellipsis
     key = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
     key[axis] = indices
     return tuple(key)

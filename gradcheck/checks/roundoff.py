@@ -21,6 +21,10 @@ _SAFETY = 4.0
 # show it; but where a tie decides (a maximum), they show a jump, which is not round-off and is far above this part of
 # the largest magnitude.
 _CEILING = 1e-8
+# A result that is nothing but what cancellation left (the deviations from the mean of equal values, say) has no scale
+# of its own: it is that many ulps, or fewer, of the largest magnitude in sight. Constants inside the function do not
+# move with the inputs, so no probe shows it.
+_REMAINS = 64.0
 # Where a backward pass cancels to 0, what is left is its own round-off, which may be far above that of its result.
 # Cotangents stretched a little show it: thirds, sevenths and elevenths fill the last bits.
 _STRETCHES = (1.0 + 1e-9 / 3.0, 1.0 - 2e-9 / 7.0, 1.0 + 1e-9 / 11.0, 1.0 - 1e-9 / 3.0, 1.0 + 3e-9 / 7.0)
@@ -45,7 +49,8 @@ class NotFinite(ArithmeticError):
 class Yardstick:
     """The expected result of `compute` at `arrays`, and how much round-off can move it.
 
-    The bound for an entry is sqrt(n) ulps of its array's largest magnitude. Where that is exceeded, the computation is
+    The bound for an entry is sqrt(n) ulps of its array's largest magnitude, or, where the array is nothing but what
+    cancellation left, of the largest magnitude in sight. Where that is exceeded, the computation is
     repeated with every input value moved by as many ulps, up or down at random: equal magnitudes together, so
     that ties and kinks stay where they are, and then apart. The result moves by about n * eps * sum|terms|. Results
     are also compared with those for cotangents stretched a little.
@@ -101,7 +106,12 @@ class Yardstick:
 
     def _tight(self) -> list[Array]:
         growth = self._growth()
-        return [np.full(e.shape, growth * _eps(e) * (np.abs(e).max() if e.size else 0.0)) for e in self.expected]
+        largest = max((float(np.abs(a).max()) for a in (*self.expected, *self._floating()) if a.size), default=0.0)
+        scales = [float(np.abs(e).max()) if e.size else 0.0 for e in self.expected]
+        return [
+            np.full(e.shape, growth * _eps(e) * (scale if scale > _REMAINS * _eps(e) * largest else largest))
+            for e, scale in zip(self.expected, scales, strict=True)
+        ]
 
     def bounds(self) -> list[Array]:
         """For each entry of the expected result, what round-off alone may change it by."""

@@ -5,7 +5,7 @@ python tools/acceptance.py [refengine=2000 torch=500] [--seed N]
 A *case* is one claim on one program. Programs are drawn around each group of ops in turn. Three quarters of them have
 some in-place steps or none, and are checked with every claim but those about in-place steps; the others write in place
 wherever they can, and are checked with every claim. The limits: no disagreement; inconclusive under 2 % over all and
-under 20 % for any op; vacuous and skipped together at most 10 %; at least 30 non-vacuous agreements for each op.
+under 20 % for any op; vacuous and skipped together at most 10 %; at least 30 non-vacuous agreements for each op that is drawn.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gradcheck.runner import Bench, Skipped, check_program  # noqa: E402
 from gradcheck.strategies.programs import search  # noqa: E402
 from gradcheck.verdict import AGREED, Outcome  # noqa: E402
 from refengine import catalogue  # noqa: E402
+from refengine.op import Op  # noqa: E402
 
 PAGE = ROOT / "docs" / "acceptance.md"
 INCONCLUSIVE, INCONCLUSIVE_OF_AN_OP, WITHOUT_CONTENT, AGREEMENTS = 0.02, 0.2, 0.1, 30
@@ -183,6 +184,10 @@ def page(parts: Sequence[tuple[Results, Sequence[str]]], seed: int) -> str:
         "A case is one claim on one program. Vacuous: nothing was tested (no path from an input to an output, or a",
         "derivative that is zero everywhere). In the table of ops, a case counts for each op of its program.",
         "",
+        "Never drawn, because they take no real tensors, or mean another thing in another layout: "
+        + ", ".join(f"`{op.name}`" for op in catalogue.ops() if not is_drawn(op))
+        + ". They are tested by hand.",
+        "",
     ]
     return "\n".join(head + [line for results, ops in parts for line in section(results, ops)]).rstrip() + "\n"
 
@@ -190,6 +195,11 @@ def page(parts: Sequence[tuple[Results, Sequence[str]]], seed: int) -> str:
 def optional(parts: Sequence[tuple[Results, Sequence[str]]]) -> list[str]:
     """The libraries of the engines that were checked."""
     return [results.engine for results, _ in parts if results.engine != "refengine"]
+
+
+def is_drawn(op: Op) -> bool:
+    """Whether programs of real tensors call an op at all: some take only integers or complex numbers."""
+    return any(op.accepts(shape) for shape in ((), (2,), (2, 2), (2, 1, 2)))
 
 
 def main() -> None:
@@ -202,7 +212,11 @@ def main() -> None:
     for wanted in options.programs:
         name, _, count = wanted.partition("=")
         engine = registry.engine(name)
-        ops = [op.name for op in catalogue.ops() if engine.supports(op.name) or engine.supports(op.name, inplace=True)]
+        ops = [
+            op.name
+            for op in catalogue.ops()
+            if is_drawn(op) and (engine.supports(op.name) or engine.supports(op.name, inplace=True))
+        ]
         parts.append((measure(engine, int(count), options.seed), ops))
     PAGE.write_text(page(parts, options.seed), encoding="utf-8")
     broken = [line for results, ops in parts for line in broken_limits(results, ops)]

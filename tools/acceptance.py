@@ -5,7 +5,8 @@ python tools/acceptance.py [refengine=2000 torch=500] [--seed N]
 A *case* is one claim on one program. Programs are drawn around each group of ops in turn. Three quarters of them have
 some in-place steps or none, and are checked with every claim but those about in-place steps; the others write in place
 wherever they can, and are checked with every claim. The limits: no disagreement; inconclusive under 2 % over all and
-under 20 % for any op; vacuous and skipped together at most 10 %; at least 30 non-vacuous agreements for each op that is drawn.
+under 20 % for any op; vacuous and skipped together at most 10 %; at least 30 non-vacuous agreements for each op that is
+drawn.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,9 +25,10 @@ def imported(directory: Path, *arguments: str) -> set[str]:
         f"print('IMPORTED', *sorted({{m.partition('.')[0] for m in sys.modules}} & {set(OURS)!r}))\n"
         "raise SystemExit(code)\n"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code, *LOADED, *arguments], cwd=directory, capture_output=True, text=True, check=False
-    )
+    # Options meant for our own run, several workers say, are not this one's.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    command = [sys.executable, "-c", code, *LOADED, *arguments]
+    found = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return set(found.stdout.partition("IMPORTED")[2].split())
 

@@ -206,7 +206,7 @@ def test_an_integer_default_dtype_raises(lib: Any) -> None:
 
 
 def test_an_unknown_device_raises() -> None:
-    with pytest.raises(RuntimeError, match="expected one of cpu, got 'abacus'"):
+    with pytest.raises(RuntimeError, match="expected one of cpu.*, got 'abacus'"):
         re.zeros(1, device="abacus")
 
 

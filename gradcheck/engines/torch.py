@@ -156,7 +156,7 @@ class TorchEngine(TorchLike):
     def array(self, tensor: Any) -> Array:
         """A copy of the values as a NumPy array; bfloat16, which NumPy lacks, comes as float32."""
         tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
-        return np.array((tensor.float() if tensor.dtype == self.library.bfloat16 else tensor).numpy())
+        return np.array((tensor.float() if tensor.dtype == self.library.bfloat16 else tensor).numpy(force=True))
 
     def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:
         """Accumulate into the leaves' `.grad`; what PyTorch says about the speed of odd layouts is left unsaid."""

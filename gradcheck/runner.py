@@ -265,7 +265,7 @@ def _guarded(claim: Claim, subject: Subject) -> Outcome:
     try:
         return claim.check(subject)
     except Unsupported as error:
-        return Skipped(Verdict.INCONCLUSIVE, f"unsupported: {error}")
+        return Skipped(Verdict.INCONCLUSIVE, str(error))
     except Exception as error:
         line = (str(error).strip() or "no message").splitlines()[0]
         outcome = disagreement(claim, subject, detail=f"{type(error).__name__}: {line}")

@@ -8,12 +8,17 @@ from typing import Any
 
 from gradcheck.events import CaseChecked, Event, Finished, Found, Tally, Target
 
-COLUMNS = ("tried", "agreed", "inconclusive", "skipped", "vacuous")
+COLUMNS = ("tried", "agreed", "disagreed", "inconclusive", "vacuous", "skipped")
+"""The counts of a tally, as they stand in the table: those tried are the four after them."""
+LEGEND = (
+    "inconclusive: the numbers do not allow a verdict; vacuous: it agreed, but nothing was there to be wrong;",
+    "skipped: not tried",
+)
 TOO_OFTEN = 0.2
 """The share of inconclusive cases of one op beyond which nothing can be said of it (GC901)."""
 ENOUGH = 30
 """Cases of one op below which the share says nothing."""
-_WORST_REASONS = 3
+_WORST_REASONS = 8
 
 
 @dataclass(slots=True)
@@ -47,7 +52,7 @@ class Record:
         target, tally = self.target, self.tally
         return {
             "target": [target.engine, target.device, target.claim, target.group],
-            "counts": {name: getattr(tally, name) for name in (*COLUMNS, "disagreed")},
+            "counts": {name: getattr(tally, name) for name in COLUMNS},
             "reasons": dict(tally.reasons),
             "ops": {op: list(counts) for op, counts in self.ops.items()},
             "seconds": self.seconds,
@@ -86,17 +91,18 @@ def table(records: Iterable[Record], codes: Mapping[str, str]) -> list[str]:
         ordered = sorted(claims, key=lambda claim: (codes.get(claim, ""), claim))
         rows += [(f"  {codes.get(claim, '')} {claim}", total(claims[claim])) for claim in ordered]
     width = max((len(name) for name, _ in rows), default=0)
-    lines = [" " * width + "".join(f"{name:>14}" for name in COLUMNS)]
+    widths = {column: max(8, len(column) + 2) for column in COLUMNS}
+    lines = [" " * width + "".join(f"{column:>{widths[column]}}" for column in COLUMNS)]
     for name, tally in rows:
-        lines.append(name.ljust(width) + "".join(f"{getattr(tally, column):>14,}" for column in COLUMNS))
-    return lines
+        lines.append(name.ljust(width) + "".join(f"{getattr(tally, c):>{widths[c]},}" for c in COLUMNS))
+    return [*lines, *LEGEND]
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """Several tallies added up."""
     found = Tally()
     for tally in tallies:
-        for name in (*COLUMNS, "disagreed"):
+        for name in COLUMNS:
             setattr(found, name, getattr(found, name) + getattr(tally, name))
         for reason, count in tally.reasons.items():
             found.reasons[reason] = found.reasons.get(reason, 0) + count
@@ -104,10 +110,13 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 
 def reasons(records: Iterable[Record]) -> list[str]:
-    """Why cases were inconclusive or skipped, the most frequent reasons first."""
+    """Why cases were inconclusive or skipped, the most frequent reasons first; nothing where none was."""
     counted = total(record.tally for record in records).reasons
     ordered = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-    lines = [f"  {count:>6,}  {reason}" for reason, count in ordered[:_WORST_REASONS]]
+    if not ordered:
+        return []
+    lines = ["why cases were inconclusive or skipped:"]
+    lines += [f"  {count:>6,}  {reason}" for reason, count in ordered[:_WORST_REASONS]]
     rest = sum(count for _, count in ordered[_WORST_REASONS:])
     return [*lines, f"  {rest:>6,}  for other reasons"] if rest else lines
 

@@ -235,9 +235,9 @@ def test_the_table_counts_cases_by_claim(run: Run) -> None:
     result = run("--gradcheck", FEW, "-k", "vjp_matches and elementwise")
     result.stdout.re_match_lines(
         [
-            r" +tried +agreed +inconclusive +skipped +vacuous",
-            r"refengine-cpu +4 +4 +0 +1 +0",
-            r"  GC101 vjp_matches_numeric +4 +4 +0 +1 +0",
+            r" +tried +agreed +disagreed +inconclusive +vacuous +skipped",
+            r"refengine-cpu +4 +4 +0 +0 +0 +1",
+            r"  GC101 vjp_matches_numeric +4 +4 +0 +0 +0 +1",
         ]
     )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
-from gradcheck.events import CaseChecked, CaseSkipped, Finished, Target
-from gradcheck.report.terminal import Record, header, reasons, table, undecided_ops
+from gradcheck.events import CaseChecked, CaseSkipped, Finished, Found, Target
+from gradcheck.failures import Finding
+from gradcheck.report.terminal import LEGEND, Record, header, reasons, table, undecided_ops
 
 TARGET = Target("torch", "cpu", "vjp_matches_numeric", "shape")
 
@@ -37,19 +38,34 @@ def test_the_table_adds_up_groups_and_claims() -> None:
     other = Target("torch", "cpu", "gradients_accumulate", "shape")
     records = [record(agreed=1000, vacuous=1), record(undecided=2), record(other, skipped=3)]
     codes = {"vjp_matches_numeric": "GC101", "gradients_accumulate": "GC601"}
-    assert [line.split() for line in table(records, codes)] == [
-        ["tried", "agreed", "inconclusive", "skipped", "vacuous"],
-        ["torch-cpu", "1,003", "1,000", "2", "3", "1"],
-        ["GC101", "vjp_matches_numeric", "1,003", "1,000", "2", "0", "1"],
-        ["GC601", "gradients_accumulate", "0", "0", "0", "3", "0"],
+    assert [line.split() for line in table(records, codes)[:4]] == [
+        ["tried", "agreed", "disagreed", "inconclusive", "vacuous", "skipped"],
+        ["torch-cpu", "1,003", "1,000", "0", "2", "1", "3"],
+        ["GC101", "vjp_matches_numeric", "1,003", "1,000", "0", "2", "1", "0"],
+        ["GC601", "gradients_accumulate", "0", "0", "0", "0", "0", "3"],
     ]
+
+
+def test_the_table_explains_the_words_that_are_not_plain() -> None:
+    assert table([record(agreed=1)], {})[3:] == list(LEGEND)
+    assert all(f"{word}:" in " ".join(LEGEND) for word in ("inconclusive", "vacuous", "skipped"))
+
+
+def test_a_disagreement_has_its_place_in_the_table() -> None:
+    found = record(agreed=2)
+    found.add(CaseChecked(TARGET, "disagree", ("exp",)))
+    found.add(Found(TARGET, Finding("c", "GC101", "s", "torch-cpu", "x0.exp()"), "gc1/x"))
+    assert table([found], {})[1].split() == ["torch-cpu", "3", "2", "1", "0", "0", "0"]
 
 
 def test_reasons_come_by_frequency() -> None:
-    assert [line.split(maxsplit=1) for line in reasons([record(undecided=1), record(undecided=1, skipped=5)])] == [
+    title, *lines = reasons([record(undecided=1), record(undecided=1, skipped=5)])
+    assert title == "why cases were inconclusive or skipped:"
+    assert [line.split(maxsplit=1) for line in lines] == [
         ["5", "no such op"],
         ["2", "a kink"],
     ]
+    assert reasons([record(agreed=1)]) == []
 
 
 def test_an_op_that_is_inconclusive_in_more_than_a_fifth_is_named() -> None:

@@ -64,6 +64,13 @@ def _has_many_axes(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return bool(args[0].ndim >= 4 and _argument(args, kwargs, 5, "training"))
 
 
+def _is_normalized_with_bias_alone(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """The order of the arguments is that of batch_norm; layer_norm has its shape in the place of two moments."""
+    places = (2, 3) if isinstance(args[1], (tuple, list)) else (3, 4)
+    weight, bias = (_argument(args, kwargs, *place) for place in zip(places, ("weight", "bias"), strict=True))
+    return weight is None and getattr(bias, "requires_grad", False)
+
+
 def _is_a_strided_image(args: tuple[Any, ...], _: Mapping[str, Any]) -> bool:
     return args[0].ndim == 4 and not args[0].is_contiguous()
 
@@ -97,6 +104,15 @@ FAULTS = (
     ),
     Fault("scatter", "the backward of scatter needs an index of the source's shape", _has_index_smaller_than_source),
     Fault("pow", "the second derivative of pow is wrong at exponent 0", _has_zero_exponent, Stage.RECORDED),
+    *(
+        Fault(
+            op,
+            f"the second derivative of {op} raises with a bias alone",
+            _is_normalized_with_bias_alone,
+            Stage.RECORDED,
+        )
+        for op in ("batch_norm", "layer_norm")
+    ),
 )
 """What PyTorch 2.13 gets wrong: found by the claims, or documented by PyTorch (scatter)."""
 

@@ -258,7 +258,26 @@ def _pow(is_met):
     return "pow", (torch.ones(2).double(), torch.tensor([1.0, 0.0 if is_met else 2.0]).double()), {}
 
 
-FAULTY = (_clamp, _batch_norm_weight, _batch_norm_images, _nll_loss, _take_along_dim, _scatter, _pow)
+def _batch_norm_bias(is_met):
+    affine = {"bias": _tensor(3)} if is_met else {"weight": _tensor(3), "bias": _tensor(3)}
+    return "batch_norm", (_tensor(4, 3), None, None), {**affine, "training": True}
+
+
+def _layer_norm_bias(is_met):
+    return "layer_norm", (_tensor(4, 3), (3,)), {"bias": _tensor(3)} if is_met else {"weight": _tensor(3)}
+
+
+FAULTY = (
+    _clamp,
+    _batch_norm_weight,
+    _batch_norm_images,
+    _nll_loss,
+    _take_along_dim,
+    _scatter,
+    _pow,
+    _batch_norm_bias,
+    _layer_norm_bias,
+)
 
 
 def _backward(adapter, op, args, kwargs):

@@ -402,8 +402,8 @@ class Pow(Binary):
     def vjp_x(self, xp: Namespace, g: Array, x: Array, y: Array) -> Array:
         if isinstance(y, (int, float, complex)):
             return xp.zeros_like(g) if y == 0 else g * (y * xp.pow(x, y - 1))
-        zero = xp.equal(y, 0)
-        return xp.where(zero, 0.0, g * (y * xp.pow(x, xp.where(zero, 1.0, y - 1))))
+        origin = xp.logical_and(xp.equal(x, 0), xp.equal(y, 0))
+        return g * (y * xp.pow(x, xp.where(origin, 1.0, y - 1)))
 
     def vjp_y(self, xp: Namespace, g: Array, out: Array, x: Array, y: Array) -> Array:
         if isinstance(x, (int, float, complex)):

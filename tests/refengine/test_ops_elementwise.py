@@ -298,3 +298,13 @@ def test_small_floats_keep_their_dtype_with_numbers(dtype: str) -> None:
     for name in ("add", "mul", "div", "pow"):
         agree(name, Constant(_values(dtype)), 1.5, within=1e-3)
         agree(name, Constant(_values(dtype)), Constant(np.array(1.5)), within=1e-3)
+
+
+def test_the_mixed_second_derivative_of_pow_is_right_at_exponent_0() -> None:
+    """It is 1/x there; PyTorch 2.13 gives 0."""
+    x = refengine.tensor(4.0, dtype=refengine.float64, requires_grad=True)
+    y = refengine.tensor(0.0, dtype=refengine.float64, requires_grad=True)
+    (slope,) = refengine.autograd.grad(x**y, x, create_graph=True)
+    (mixed,) = refengine.autograd.grad(slope, y)
+    assert mixed is not None
+    assert (slope.item(), mixed.item()) == (0.0, 0.25)

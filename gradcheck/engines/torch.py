@@ -22,6 +22,7 @@ class Stage(Enum):
     """Where a fault shows; the rest of the op is tried as any other."""
 
     FORWARD = "the forward pass raises"
+    TANGENT = "forward mode is wrong"
     BACKWARD = "the backward pass raises or is wrong"
     MIXED = "the backward pass is wrong where input or cotangent is contiguous and the other is not"
     RECORDED = "the gradient is right, its own derivative is not"
@@ -71,6 +72,10 @@ def _is_normalized_with_bias_alone(args: tuple[Any, ...], kwargs: Mapping[str, A
     return weight is None and getattr(bias, "requires_grad", False)
 
 
+def _takes_a_number(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return getattr(_argument(args, kwargs, 1, "other"), "shape", None) is None
+
+
 def _is_a_strided_image(args: tuple[Any, ...], _: Mapping[str, Any]) -> bool:
     return args[0].ndim == 4 and not args[0].is_contiguous()
 
@@ -113,6 +118,10 @@ FAULTS = (
         )
         for op in ("batch_norm", "layer_norm")
     ),
+    *(
+        Fault(op, f"the tangent of {op} shares memory with that of its input", _takes_a_number, Stage.TANGENT)
+        for op in ("frac", "fmod", "remainder")
+    ),
 )
 """What PyTorch 2.13 gets wrong: found by the claims, or documented by PyTorch (scatter)."""
 
@@ -136,9 +145,9 @@ class TorchEngine(TorchLike):
     def call(self, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, inplace: bool = False) -> Any:
         """Call op `op` in PyTorch's spelling; a pass that meets a known fault raises `Unsupported`."""
         faults = [fault for fault in FAULTS if fault.op == op and fault.applies(args, kwargs)]
-        refused = next((fault.reason for fault in faults if fault.stage is Stage.FORWARD), None)
-        if refused is not None:
-            raise Unsupported(refused)
+        for fault in faults:
+            if fault.stage is Stage.FORWARD or (fault.stage is Stage.TANGENT and self._has_tangent(args[0])):
+                raise Unsupported(fault.reason)
         result = super().call(op, args, kwargs, inplace=inplace)
         for fault in faults:
             if result.grad_fn is not None:
@@ -154,10 +163,13 @@ class TorchEngine(TorchLike):
                 Stage.MIXED: cotangents[0] is not None and cotangents[0].is_contiguous() != is_contiguous,
                 Stage.RECORDED: self.library.is_grad_enabled(),
             }
-            if meets[fault.stage]:
+            if meets.get(fault.stage):
                 raise Unsupported(fault.reason)
 
         return refuse
+
+    def _has_tangent(self, tensor: Any) -> bool:
+        return self.library.autograd.forward_ad.unpack_dual(tensor).tangent is not None
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:

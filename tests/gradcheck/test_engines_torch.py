@@ -13,7 +13,7 @@ from gradcheck.failures import Unsupported, UsageError
 
 torch = pytest.importorskip("torch")
 
-from gradcheck.engines.torch import FAULTS  # noqa: E402
+from gradcheck.engines.torch import FAULTS, Stage  # noqa: E402
 
 LAYOUTS = {
     "contiguous": np.arange(6.0).reshape(2, 3),
@@ -287,7 +287,11 @@ def _backward(adapter, op, args, kwargs):
     return adapter.grad([y], wanted, [torch.ones(y.shape, dtype=y.dtype)], create_graph=True)
 
 
-@pytest.mark.parametrize(("made", "fault"), list(zip(FAULTY, FAULTS, strict=True)))
+OF_BACKWARD = [fault for fault in FAULTS if fault.stage is not Stage.TANGENT]
+OF_FORWARD_MODE = [fault for fault in FAULTS if fault.stage is Stage.TANGENT]
+
+
+@pytest.mark.parametrize(("made", "fault"), list(zip(FAULTY, OF_BACKWARD, strict=True)))
 def test_a_known_fault_is_refused_with_its_reason(adapter, made, fault):
     with pytest.raises(Unsupported, match=fault.reason):
         _backward(adapter, *made(is_met=True))
@@ -296,6 +300,17 @@ def test_a_known_fault_is_refused_with_its_reason(adapter, made, fault):
 @pytest.mark.parametrize("made", FAULTY)
 def test_beside_a_known_fault_the_op_is_not_refused(adapter, made):
     assert all(g is not None for g in _backward(adapter, *made(is_met=False)))
+
+
+@pytest.mark.parametrize("fault", OF_FORWARD_MODE, ids=lambda fault: fault.op)
+def test_a_known_fault_of_forward_mode_is_refused_there_alone(adapter, fault):
+    def function(x):
+        return adapter.call(fault.op, (x, 2.0) if fault.op != "frac" else (x,), {})
+
+    x = torch.tensor([0.5, 1.5]).double().requires_grad_()
+    with pytest.raises(Unsupported, match=fault.reason):
+        adapter.jvp(function, [x], [torch.ones_like(x)])
+    assert adapter.grad([function(x)], [x], [torch.ones_like(x)])[0].tolist() == [1.0, 1.0]
 
 
 def test_a_fault_of_the_second_derivative_lets_the_first_pass(adapter):

@@ -43,6 +43,13 @@ def test_a_relative_error_of_1e_12_is_outside():
     assert found.expected == 6.0
 
 
+def test_a_bound_has_its_least():
+    rule = yardstick([1.0, 2.0, 3.0])
+    rule.least = 2.0**12
+    assert rule.mismatch([np.array([6.0 * (1 + 5e-13)])]) is None
+    assert rule.mismatch([np.array([6.0 * (1 + 2e-12)])]) is not None
+
+
 def test_the_worst_entry_is_reported():
     rule = yardstick([[1.0, 2.0], [3.0, 4.0]], compute=lambda arrays: (arrays[0] * 1.0, arrays[0] * 2.0))
     wrong = rule.expected[1].copy()
@@ -107,3 +114,20 @@ def test_float32_numbers_are_told_from_the_remains_of_cancellation():
     assert not fills_float32((values + 1e10) - 1e10)
     assert not fills_float32(np.arange(50.0))
     assert not fills_float32(np.zeros(3))
+
+
+def test_what_a_backward_pass_leaves_of_a_cancellation_is_measured_with_stretched_cotangents():
+    """A gradient of 0, but for round-off that equal cotangents do not show while they move alike."""
+
+    def compute(arrays):
+        x, u = arrays
+        return (x * ((u * 0.1).sum() - 0.1 * u.sum()) * 1e6,)
+
+    rule = Yardstick(compute, (np.array([1.0]), np.full(7, 0.7)), np.random.default_rng(0), cotangents=1)
+    assert rule.mismatch([rule.expected[0] + 1e-10]) is None
+    assert rule.mismatch([rule.expected[0] + 1e-6]) is not None
+
+
+def test_another_scale_of_the_cotangent_does_not_widen_the_bound():
+    rule = Yardstick(lambda arrays: (arrays[0] * arrays[1],), (np.ones(2), np.ones(2)), np.random.default_rng(0), 1)
+    assert rule.mismatch([rule.expected[0] + 1e-12]) is not None

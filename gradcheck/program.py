@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,17 +110,18 @@ class Program:
 
     def run(self, engine: Caller, inputs: Sequence[Any]) -> tuple[Any, ...]:
         """Run on `engine` with its tensors `inputs`, which only a step of the program may mutate; give the outputs."""
-        values = self.trace(engine, inputs)
-        return tuple(lookup(values, ref) for ref in self.outputs)
+        return self.on(engine)(*inputs)
+
+    def on(self, engine: Caller) -> Callable[..., tuple[Any, ...]]:
+        """The program as a function of the engine's tensors, prepared for many calls."""
+        prepared = _Prepared(self)
+        return lambda *inputs: prepared.outputs(prepared.run(engine, inputs))
 
     def trace(self, engine: Caller, inputs: Sequence[Any]) -> dict[str, Any]:
         """Run and return every value by its name ("x0", "c1", "v2"); a step with several results has a tuple."""
-        values: dict[str, Any] = {f"x{i}": value for i, value in enumerate(inputs)}
-        values |= {f"c{i}": engine.tensor(array) for i, array in enumerate(self.constants)}
-        for number, step in enumerate(self.steps):
-            args, kwargs = map_refs((step.args, step.kwargs), lambda ref: lookup(values, ref))
-            values[f"v{number}"] = engine.call(step.op, args, kwargs, inplace=step.inplace)
-        return values
+        prepared = _Prepared(self)
+        values = prepared.run(engine, inputs)
+        return {name: values[slot] for name, slot in prepared.slots.items()}
 
     def __str__(self) -> str:
         return "\n".join(_lines(self, dtype=""))
@@ -156,6 +158,52 @@ class Program:
         lines += ["for value in out:", "    print(value)"]
         lines += [f"for name, grad in zip({names!r}, grads):", '    print(name, "grad:", grad)', ""]
         return "\n".join(lines)
+
+
+class _Prepared:
+    """A program's calls, with every value in a numbered slot: inputs, constants, results.
+
+    Attributes
+    ----------
+    slots : dict
+        From a value's name to its slot.
+    outputs : callable
+        From the slots' values to the outputs.
+    """
+
+    __slots__ = ("_calls", "_constants", "outputs", "slots")
+
+    def __init__(self, program: Program) -> None:
+        kinds = (("x", program.inputs), ("c", program.constants), ("v", program.steps))
+        names = [f"{kind}{number}" for kind, values in kinds for number in range(len(values))]
+        self.slots = {name: slot for slot, name in enumerate(names)}
+        self._constants = program.constants
+        self._calls = [
+            (step.op, self._filled(step.args), self._filled(step.kwargs), step.inplace) for step in program.steps
+        ]
+        self.outputs: Callable[[list[Any]], tuple[Any, ...]] = self._filled(program.outputs)
+
+    def run(self, engine: Caller, inputs: Sequence[Any]) -> list[Any]:
+        """Every slot's value."""
+        values = [*inputs, *map(engine.tensor, self._constants)]
+        for op, args, kwargs, inplace in self._calls:
+            values.append(engine.call(op, args(values), kwargs(values), inplace=inplace))
+        return values
+
+    def _filled(self, tree: Any) -> Callable[[list[Any]], Any]:
+        """From the slots' values to the argument tree with each Ref replaced."""
+        if isinstance(tree, Ref):
+            slot, item = self.slots[tree.name], tree.item
+            return itemgetter(slot) if item is None else lambda values: values[slot][item]
+        if next(refs(tree), None) is None:
+            return lambda values: tree
+        if isinstance(tree, Mapping):
+            parts = {key: self._filled(part) for key, part in tree.items()}
+            return lambda values: {key: part(values) for key, part in parts.items()}
+        kind, getters = type(tree), [self._filled(part) for part in tree]
+        if kind is tuple and len(tree) > 1 and all(isinstance(part, Ref) and part.item is None for part in tree):
+            return itemgetter(*(self.slots[part.name] for part in tree))
+        return lambda values: kind([getter(values) for getter in getters])
 
 
 def lookup(values: Mapping[str, Any], ref: Ref) -> Any:

@@ -21,12 +21,23 @@ def runner_of(program: Program, engine: Engine) -> Callable[..., tuple[Any, ...]
     """The program as a function of the engine's tensors.
 
     The function raises `Unsupported` at an in-place step that changes other values than it did where the program was
-    drawn.
+    drawn. It looks once for every layout of the inputs, on which alone it depends.
     """
+    run = program.on(engine)
     if not any(step.inplace for step in program.steps):
-        return lambda *tensors: program.run(engine, tensors)
+        return run
     roots = memories(program)
-    return lambda *tensors: program.run(_Watch(engine, roots, tensors), tensors)
+    watched: set[tuple[tuple[int, ...], ...]] = set()
+
+    def watching(*tensors: Any) -> tuple[Any, ...]:
+        layout = tuple(map(engine.strides, tensors))
+        if layout in watched:
+            return run(*tensors)
+        outputs = program.run(_Watch(engine, roots, tensors), tensors)
+        watched.add(layout)
+        return outputs
+
+    return watching
 
 
 class _Watch:

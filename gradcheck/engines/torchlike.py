@@ -102,7 +102,8 @@ class TorchLike:
         strided entries hold NaN (or the largest integer), so that whoever reads them shows it.
         """
         values = np.asarray(values)
-        if values.base is None and values.flags.c_contiguous:
+        base = values.base
+        if values.flags.c_contiguous and (base is None or _is_all_of(values, base)):
             made = self.library.from_numpy(values.copy())
         else:
             memory, shape, strides, offset = _memory(values)
@@ -125,7 +126,8 @@ class TorchLike:
 
     def array(self, tensor: Any) -> Array:
         """A copy of the values as a NumPy array (never a view, no history)."""
-        return np.array(tensor.detach().cpu().numpy())
+        detached = tensor.detach()
+        return np.array((detached if self.device == "cpu" else detached.cpu()).numpy())
 
     def is_tensor(self, value: object) -> bool:
         """Whether `value` is this engine's tensor."""
@@ -324,6 +326,11 @@ def _attribute(place: Any, dotted: str) -> Any | None:
         if place is None:
             return None
     return place
+
+
+def _is_all_of(values: Array, base: Any) -> bool:
+    """Whether a contiguous view is a reshaped look at the whole of an array."""
+    return type(base) is np.ndarray and base.base is None and base.nbytes == values.nbytes
 
 
 def _memory(values: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...], int]:

@@ -178,7 +178,8 @@ class Op:
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], Bound]:
         """Split the arguments into operands of equal dtype and bound parameters."""
-        kwargs = {self._spelled.get(name, name): value for name, value in kwargs.items()}
+        if kwargs:
+            kwargs = {self._spelled.get(name, name): value for name, value in kwargs.items()}
         if self.variadic:
             args = args or (kwargs.pop("tensors", None),)
             if not args or isinstance(args[0], Tensor) or not args[0]:
@@ -186,13 +187,13 @@ class Op:
             operands, rest = tuple(args[0]), args[1:]
         else:
             count = len(self.inputs)
-            missing = [name for name in self.inputs[len(args) :] if name not in kwargs]
-            if missing:
-                raise ArgumentError(f"{self.name}: missing the argument {missing[0]!r}")
-            named = tuple(kwargs.pop(name) for name in self.inputs[len(args) :])
-            operands, rest = args[:count] + named, args[count:]
+            operands, rest = args[:count], args[count:]
+            for name in self.inputs[len(args) :]:
+                if name not in kwargs:
+                    raise ArgumentError(f"{self.name}: missing the argument {name!r}")
+                operands += (kwargs.pop(name),)
         operands = self.convert(operands)
-        shapes: Any = tuple(shape_of(operand) for operand in operands)
+        shapes: Any = tuple([shape_of(operand) for operand in operands])
         shapes = (shapes,) if self.variadic else shapes
         try:
             return operands, self.bound(shapes, rest, tuple(kwargs.items()))

@@ -29,6 +29,8 @@ def number(value: Any) -> Any:
 
 def promote(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     """The operands converted to their common dtype, by PyTorch's rules; Python numbers stay numbers."""
+    if not op.constants and _are_alike(operands):
+        return operands
     operands = tuple(number(operand) for operand in operands)
     levels = []
     for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
@@ -57,6 +59,16 @@ def promote(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)
         result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
     return tuple(result)
+
+
+def _are_alike(operands: tuple[Any, ...]) -> bool:
+    """Whether all are tensors of one dtype that has derivatives, so that nothing is to be converted."""
+    known = None
+    for operand in operands:
+        if type(operand) is not Tensor or (known is not None and operand.array.dtype is not known):
+            return False
+        known = operand.array.dtype
+    return known is not None and known.kind in "fc"
 
 
 def backend_of_all(op: Any, operands: Sequence[Any]) -> Any:

@@ -50,6 +50,10 @@ class ShapeError(RefengineError, RuntimeError):
     """Shapes that do not go together."""
 
 
+class RepeatedAxisError(ShapeError):
+    """An axis that is named twice."""
+
+
 class ViewError(ShapeError):
     """A view that the strides do not allow."""
 
@@ -88,3 +92,7 @@ class DeviceError(RefengineError, RuntimeError):
 
 class UnsupportedError(RefengineError, NotImplementedError):
     """Something PyTorch has and this engine does not."""
+
+
+class UnsupportedGradError(AutogradError, UnsupportedError):
+    """An option of `autograd.grad` that is not offered."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
-from refengine.errors import ArgumentError, DimensionError, ShapeError, ViewError
+from refengine.errors import ArgumentError, DimensionError, RepeatedAxisError, ShapeError, ViewError
 
 Shape = tuple[int, ...]
 
@@ -51,12 +51,8 @@ def axes(value: Any, ndim: int) -> tuple[int, ...]:
         return tuple(range(-ndim, 0))
     wanted = [axis(item, ndim) for item in (value if isinstance(value, (tuple, list)) else (value,))]
     if len(set(wanted)) != len(wanted):
-        raise ArgumentRepeated(f"dim: expected distinct axes, got dim={value!r}; name each axis once")
+        raise RepeatedAxisError(f"dim: expected distinct axes, got dim={value!r}; name each axis once")
     return tuple(sorted(wanted)) if ndim else ()
-
-
-class ArgumentRepeated(ShapeError):
-    """An axis that is named twice."""
 
 
 def sizes(values: Sequence[Any]) -> Shape:

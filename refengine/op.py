@@ -441,7 +441,6 @@ class Reduction(Single):
             result = rule(xp, g, *saved, **parameters)
             return result if result.shape == shape else xp.broadcast_to(result, shape)
 
-        call.__kwdefaults__ = None
         self._own_rule_names = (*own, "kept", "shape")
         return call
 

@@ -32,31 +32,28 @@ def promote(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
     if not op.constants and _are_alike(operands):
         return operands
     operands = tuple(number(operand) for operand in operands)
+    names = ("tensors",) * len(operands) if op.variadic else op.inputs
+    taking_part = [i for i, name in enumerate(names) if name not in op.constants]
     levels = []
-    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
-        if name in op.constants:
-            continue
+    for i in taking_part:
+        operand = operands[i]
         if isinstance(operand, Tensor):
             levels.append((operand.dtype, 2 if operand.array.ndim else 1))
         elif isinstance(operand, NUMBERS):
             levels.append((dtypes.of_number(operand), 0))
         else:
             raise ArgumentError(
-                f"{op.name}: expected a Tensor or a number for {name}, got {operand!r} ({type(operand).__name__})"
+                f"{op.name}: expected a Tensor or a number for {names[i]}, got {operand!r} ({type(operand).__name__})"
             )
     wanted = dtypes.result_type(levels)
     if op.floating and not wanted.is_differentiable:
         wanted = dtypes.default()
-    result = []
-    for name, operand in zip(op.inputs if not op.variadic else ("tensors",) * len(operands), operands, strict=True):
-        if name not in op.constants and isinstance(operand, Tensor) and operand.dtype is not wanted:
-            operand = operand.to(wanted)
-        result.append(operand)
-    if (
-        not any(isinstance(o, Tensor) and n not in op.constants for n, o in zip(op.inputs, result, strict=False))
-        and not op.variadic
-    ):
-        first = next(i for i, n in enumerate(op.inputs) if n not in op.constants)
+    result = list(operands)
+    for i in taking_part:
+        if isinstance(result[i], Tensor) and result[i].dtype is not wanted:
+            result[i] = result[i].to(wanted)
+    if not op.variadic and not any(isinstance(result[i], Tensor) for i in taking_part):
+        first = taking_part[0]
         result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
     return tuple(result)
 

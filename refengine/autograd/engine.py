@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from refengine.autograd.graph import FREED, BaseNode, Edge, Node, edge_of, shape_at
-from refengine.errors import ArgumentError, AutogradError, NonScalarBackwardError, ShapeError
+from refengine.errors import ArgumentError, AutogradError, NonScalarBackwardError, ShapeError, UnsupportedGradError
 from refengine.state import state
 from refengine.tensor import BACKENDS, Tensor
 
@@ -438,10 +438,6 @@ def grad(
         return tuple(_found(run, tensor, edge, allow_unused, materialize_grads) for tensor, edge in goals)
     finally:
         state.grad_enabled = before
-
-
-class UnsupportedGradError(AutogradError, NotImplementedError):
-    """An option of `grad` that is not offered."""
 
 
 def _goals(inputs: list[Tensor]) -> list[tuple[Tensor, Edge]]:

@@ -322,11 +322,6 @@ class NumpyBackend:
         """Filled with one value."""
         return np.full(shape, value, dtype)
 
-    def arange(self, start: float, stop: float, step: float, dtype: Any) -> Array:
-        """Evenly spaced values in [start, stop)."""
-        values: Array = np.arange(start, stop, step, dtype=dtype)
-        return values
-
     copy = staticmethod(copy)
 
     def assign(self, x: Array, value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from typing import Any
 
@@ -407,7 +408,7 @@ class Pow(Binary):
 
     def vjp_y(self, xp: Namespace, g: Array, out: Array, x: Array, y: Array) -> Array:
         if isinstance(x, (int, float, complex)):
-            return xp.zeros_like(g) if x == 0 else g * out * cmath_log(x)
+            return xp.zeros_like(g) if x == 0 else g * out * _log_of_number(x)
         flat = xp.logical_and(xp.equal(x, 0), xp.greater_equal(y, 0))
         return xp.where(flat, 0.0, g * out * xp.log(xp.where(flat, 1.0, x)))
 
@@ -418,10 +419,8 @@ class Pow(Binary):
         return Call((x, draw.choice((2, 3, 0.5, -1, 1, 0, 2.5, -2))))
 
 
-def cmath_log(x: Any) -> Any:
+def _log_of_number(x: Any) -> Any:
     """The logarithm of a Python number: NaN below 0 for a real one, -inf at 0."""
-    import cmath
-
     if isinstance(x, complex):
         return cmath.log(x)
     return math.log(x) if x > 0 else (-math.inf if x == 0 else math.nan)

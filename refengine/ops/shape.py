@@ -7,7 +7,7 @@ from typing import Any
 
 from refengine import dtypes, layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import DTypeError, ShapeError, ViewError
+from refengine.errors import DTypeError, RepeatedAxisError, ShapeError, ViewError
 from refengine.layout import Shape
 from refengine.op import Binary, Composite, Op, Single, ViewOp
 from refengine.operand import as_operand
@@ -406,7 +406,7 @@ class Movedim(Composite):
             raise ShapeError(f"movedim: expected as many sources as destinations, got {source=} and {destination=}")
         places = dict(zip((layout.axis(d, ndim) for d in tos), (layout.axis(d, ndim) for d in froms), strict=True))
         if len(places) != len(tos) or len(set(places.values())) != len(froms):
-            raise layout.ArgumentRepeated(f"movedim: expected each axis once, got {source=} and {destination=}")
+            raise RepeatedAxisError(f"movedim: expected each axis once, got {source=} and {destination=}")
         if not ndim:
             return PERMUTE(x, ())
         rest = iter(axis for axis in range(-ndim, 0) if axis not in places.values())

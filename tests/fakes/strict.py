@@ -194,9 +194,6 @@ class StrictBackend:
     def full(self, shape: Any, value: Any, dtype: Any) -> StrictArray:
         return look(NUMPY.full(shape, value, dtype))
 
-    def arange(self, start: float, stop: float, step: float, dtype: Any) -> StrictArray:
-        return look(NUMPY.arange(start, stop, step, dtype))
-
     def copy(self, x: StrictArray) -> StrictArray:
         return look(NUMPY.copy(x.host))
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import refengine
+from tests.refengine.values import leaf
 
 torch = pytest.importorskip("torch")
 
@@ -28,10 +29,6 @@ def behaviour(function: Behaviour) -> Behaviour:
     """Add to what both engines must do alike."""
     BEHAVIOURS.append(function)
     return function
-
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(list(values), dtype=lib.float64, requires_grad=True)
 
 
 def outcome(call: Callable[[], Any]) -> Any:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(list(values), dtype=lib.float64, requires_grad=True)
+from tests.refengine.values import leaf
 
 
 def test_backward_of_a_chain_is_the_product_of_derivatives(lib: Any) -> None:

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(list(values), dtype=lib.float64, requires_grad=True)
+from tests.refengine.values import leaf
 
 
 def test_grad_fn_prints_its_operation(lib: Any) -> None:

@@ -80,6 +80,7 @@ class Oracle:
         known = [tuple(k for k in group) for group in groups or () if group]
         self.groups = known or [(k,) for k in evaluation.moved]
         self.single, self.floor, self.kinked = single, floor, kinked
+        self._noise: Floats | None = None
 
     def examine(self) -> Judgement:
         """Look along several directions with cotangents of both signs; the first confirmed disagreement ends it."""
@@ -95,7 +96,7 @@ class Oracle:
         surveyed = self._surveyed(cotangents)
         seen: list[Comparison] = []
         for move in self._plan(cotangents, surveyed):
-            ladder = at.ladder(move)
+            ladder = at.ladder(move, self._noise)
             for u in cotangents:
                 result = self._pair(ladder, move, u)
                 if isinstance(result, Wrong):
@@ -126,19 +127,19 @@ class Oracle:
         shares = any(shares_memory(self.evaluation.point(k)) for k in order)
         gradients = [np.concatenate([at.gradient(u)[k].reshape(-1) for k in order]) for u in cotangents]
         sizes = [sum(self.evaluation.point(k).size for k in group) for group in self.groups]
-        noise: Floats | None = None
         found: list[Survey] = []
         for dense in (False, shares):
             move = moves.drawn(self.evaluation, self.random, order, dense=dense)
-            ladder = at.ladder(move, noise)
+            ladder = at.ladder(move, self._noise)
             derivative = at.measure(ladder, 0)
-            noise = ladder.noise
+            self._noise = ladder.noise
             v = np.concatenate([move.directions[k].reshape(-1) for k in order])
             one = survey(
                 gradients, v, sizes, cotangents, derivative,
                 natural=[at.natural(u) for u in cotangents], limit=WEAKEST * self.rtol,
             )  # fmt: skip
             if one is None:
+                self._noise = None  # what spoils one line need not touch another
                 return []
             found.append(one)
         return found
@@ -149,6 +150,8 @@ class Oracle:
         if surveyed:
             resolved = np.logical_and.reduce([one.resolved | one.zero for one in surveyed])
             left = [group for group, fine in zip(self.groups, resolved, strict=True) if not fine]
+            if len(left) > 1 and self._is_flat([k for group in left for k in group], cotangents):
+                return []
             return [self._drawn(group, dense=False) for group in left]
         groups = [*self.groups, evaluation.moved]
         made = [self._drawn(group, dense=False) for group in groups]
@@ -158,6 +161,13 @@ class Oracle:
         if not self.at.finite.all():
             made = [self._without_broken(move, cotangents) for move in made]
         return [move for move in made if not move.is_still]
+
+    def _is_flat(self, inputs: Sequence[int], cotangents: Sequence[Floats]) -> bool:
+        """Whether the derivative is zero where all of these inputs move at once."""
+        move = self._drawn(inputs, dense=False)
+        found = self.at.measure(self.at.ladder(move, self._noise), 0)
+        results = [self.at.compare(found, move, u, last=False) for u in cotangents]
+        return all(result.zero and result.verdict is Verdict.AGREE for result in results)
 
     def _drawn(self, group: Sequence[int], *, dense: bool) -> Move:
         return moves.drawn(self.evaluation, self.random, group, dense=dense)

@@ -341,8 +341,9 @@ def _memory(values: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...], int
     strides = tuple(s // size for s in values.strides)
     span = 1 + sum((n - 1) * s for n, s in zip(values.shape, strides, strict=True)) if values.size else 0
     offset = _offset(values) if values.size else 0
-    memory = np.full(offset + span, _filler(values.dtype), dtype=values.dtype)
-    np.lib.stride_tricks.as_strided(memory[offset:], values.shape, values.strides)[...] = values
+    memory = np.empty(offset + span, dtype=values.dtype)
+    memory.fill(_filler(values.dtype))
+    np.ndarray(values.shape, values.dtype, memory, offset * size, values.strides)[...] = values
     return memory, values.shape, strides, offset
 
 
@@ -351,7 +352,8 @@ def _offset(values: Array) -> int:
     owner = values
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    start, _ = np.lib.array_utils.byte_bounds(owner)
+    is_whole = owner.flags.c_contiguous or owner.flags.f_contiguous
+    start = owner.__array_interface__["data"][0] if is_whole else np.lib.array_utils.byte_bounds(owner)[0]
     offset, rest = divmod(values.__array_interface__["data"][0] - start, values.itemsize)
     return int(offset) if owner.dtype == values.dtype and not rest and offset >= 0 else 0
 

@@ -188,7 +188,7 @@ class Ladder:
     Attributes
     ----------
     noise : array or None
-        Once the short ladder was climbed, the noise that it found or was given.
+        What the nearby steps of the short ladder showed, or what was given.
     """
 
     __slots__ = ("_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise")
@@ -245,14 +245,12 @@ class Ladder:
         rise = samples - self.base
         found = (_QUICK if self.noise is None else _SHORTER) @ rise
         size = np.abs(found)
-        residuals = found[10:]
         if self.noise is None:
-            noise = np.sqrt(np.add.reduce(residuals * residuals) / 3.0)
-        else:
-            # One residual of its own is a poor measure, but no less than a third of it is believed.
-            noise = np.maximum(self.noise, np.abs(residuals[0]) / 3.0)
-        noise = np.maximum(noise, EPSILON * np.maximum(np.maximum.reduce(np.abs(samples)), np.abs(self.base)))
-        self.noise = noise = np.maximum(noise, self._floor)
+            self.noise = np.sqrt((size[10] * size[10] + size[11] * size[11]) / 2.0)
+        # The last residual is what the two nearby ones cannot be: along this line, and truncation too.
+        noise = np.sqrt((2.0 * self.noise * self.noise + size[-1] * size[-1]) / 3.0)
+        largest = np.maximum(np.maximum.reduce(np.abs(samples)), np.abs(self.base))
+        noise = np.maximum(np.maximum(noise, EPSILON * largest), self._floor)
         error = np.maximum(size[1], size[2] / QUICK_CONVERGENCE) + (DEVIATIONS * _QUICK_NOISE) * noise
         sided = (DEVIATIONS * _QUICK_SIDED_NOISE) * noise
         right_error = np.maximum(size[4], size[5]) + sided

@@ -47,6 +47,8 @@ NOISY = 1e-6
 DOUBT = 1.5
 # By how much one-sided derivatives must be better than the central one to be believed in its place.
 BENT = 16.0
+# A larger rise, alone, is no rounding error of anything of common size.
+JUMP = 1e-9
 # The steps that count as large ones.
 COARSE = 3
 # The windows of smallest steps are never the answer: nothing could contradict them.
@@ -345,6 +347,9 @@ def _quantum(rise: Floats) -> Floats:
         return np.zeros(size.shape[1])
     multiples = size / np.where(still, smallest, 1.0)
     whole = (np.abs(multiples - np.rint(multiples)) <= 1e-9 * multiples).all(axis=0)
+    # One rise alone is a jump that some steps cross (a comparison that flips), unless it is as small as round-off.
+    lone = (multiples <= 1.5).all(axis=0) & (smallest > JUMP)
+    whole &= ~lone
     return np.where(still & whole, smallest, 0.0)
 
 

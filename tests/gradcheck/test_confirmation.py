@@ -89,3 +89,22 @@ def test_rule_that_is_wrong_beside_a_kink_of_its_program_disagrees(adapter, salt
         subject(adapter, lambda x: wrong(x).sum(), np.array([0.0, 0.73, -2.0, 1.41]), salt=salt)
     )
     assert found.verdict is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize("salt", SALTS)
+def test_comparison_that_flips_nearby_hides_nothing(salt):
+    def gated(x):
+        return x * (np.abs(x - 0.45) <= 0.5504)
+
+    right = Rule(gated, lambda u, x: u[0] * (np.abs(x - 0.45) <= 0.5504))
+    wrong = Rule(gated, lambda u, x: u[0] * (np.abs(x - 0.45) <= 0.5504) * 1.00001)
+    x = np.array([1.0, 0.3])
+    assert [judged(rule, x, salt).verdict for rule in (right, wrong)] == [Verdict.AGREE, Verdict.DISAGREE]
+
+
+@pytest.mark.parametrize("salt", SALTS)
+def test_output_that_jumps_nearby_and_is_flat_here_has_no_derivative(salt):
+    flat = Rule(lambda x: 19.44 * (x > 0.9996), lambda u, x: 0.0 * u[0])
+    sloping = Rule(flat.forward, lambda u, x: 1e-3 * u[0])
+    assert judged(flat, np.array([1.0, 0.3]), salt).verdict is Verdict.AGREE
+    assert judged(sloping, np.array([1.0, 0.3]), salt).verdict is Verdict.DISAGREE

@@ -53,8 +53,10 @@ def _is_differentiable(at: Viewpoint, move: Move, u: Floats) -> bool:
 
     A derivative from left and right along one line is none: ``|x - y| * sign(x - y)`` has one at ties along x alone.
     """
-    around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=move.dense)
-    v, w, both = (at.measure(at.ladder(m), LAST) for m in (move, around, together(move, around)))
+    # Entries that share memory move apart: as long as they are equal, the kink of their deviation stays unseen.
+    around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=True)
+    along = Move(move.directions, dense=True)
+    v, w, both = (at.measure(at.ladder(m), LAST) for m in (along, around, together(along, around)))
     active = u != 0.0
     if not all((d.smooth & d.finite)[active].all() for d in (v, w, both)):
         return False
@@ -66,7 +68,7 @@ def _is_differentiable(at: Viewpoint, move: Move, u: Floats) -> bool:
 def _is_wrong_nearby(at: Viewpoint, move: Move, u: Floats) -> bool:
     """Whether points nearby, which no kink passes through, show the disagreement too."""
     for _ in range(NEIGHBOURS):
-        around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=move.dense)
+        around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=True)
         near = at.shifted(around, NEARBY)
         if near is None or not near.finite[u != 0.0].all():
             return False

@@ -108,3 +108,18 @@ def test_output_that_jumps_nearby_and_is_flat_here_has_no_derivative(salt):
     sloping = Rule(flat.forward, lambda u, x: 1e-3 * u[0])
     assert judged(flat, np.array([1.0, 0.3]), salt).verdict is Verdict.AGREE
     assert judged(sloping, np.array([1.0, 0.3]), salt).verdict is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize("salt", SALTS)
+def test_kink_that_equal_entries_of_one_memory_stay_on_is_no_disagreement(adapter, salt):
+    point = np.broadcast_to(np.array([-1.56]), (6,))
+    spread = subject(adapter, lambda x: (-7.32 - x).std(correction=0.5), point, salt=salt)
+    for claim in (vjp_matches_numeric, second_order_matches_numeric):
+        assert claim(spread).verdict is not Verdict.DISAGREE
+
+
+@pytest.mark.parametrize("salt", SALTS)
+def test_rule_that_is_wrong_for_an_expanded_input_disagrees(adapter, salt):
+    wrong = function(adapter, lambda x: x.exp(), lambda g, x: 1.00001 * g * x.exp())
+    point = np.broadcast_to(np.array([0.3, -1.56]), (3, 2))
+    assert vjp_matches_numeric(subject(adapter, wrong, point, salt=salt)).verdict is Verdict.DISAGREE

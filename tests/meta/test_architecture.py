@@ -69,6 +69,8 @@ GRADCHECK = (
     ("gradcheck.runner",),
     ("gradcheck.report",),
     ("gradcheck.arguments", "gradcheck.minimal", "gradcheck.examination"),
+    ("gradcheck.observation",),
+    ("gradcheck.functions",),
     ("gradcheck",),
     ("gradcheck.plugin",),
 )

@@ -125,6 +125,21 @@ class Engine(Protocol):
         """Gradients on and the random generators seeded inside; grad mode and random state as before afterwards."""
         ...
 
+    def default_dtype(self, name: str) -> AbstractContextManager[None]:
+        """The dtype that new tensors have inside ("float32")."""
+        ...
+
+    def applied(self, function: type) -> Function:
+        """A user-defined Function as a function of the arguments of its forward."""
+        ...
+
+    def keeper(self, value: object) -> Callable[[], None] | None:
+        """For a module or a leaf that requires grad: what brings its buffers, modes and gradients back as they are now.
+
+        None for anything else. Buffers are written in place, behind the version counter.
+        """
+        ...
+
     def module(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A module in float64 (capability MODULES): "Linear", "BatchNorm1d", "Dropout", "Sequential"."""
         ...

@@ -8,7 +8,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -248,6 +248,36 @@ class TorchLike:
             self.library.set_rng_state(before)
 
     @contextmanager
+    def default_dtype(self, name: str) -> Iterator[None]:
+        """The dtype that new tensors have inside ("float32")."""
+        before = self.library.get_default_dtype()
+        self.library.set_default_dtype(getattr(self.library, name))
+        try:
+            yield
+        finally:
+            self.library.set_default_dtype(before)
+
+    # User-defined functions ------------------------------------------------------------------------------------
+
+    def applied(self, function: type) -> Function:
+        """A Function as a function of the arguments of its forward, whatever its class makes of `apply`."""
+        return partial(self.library.autograd.Function.apply.__func__, function)
+
+    def keeper(self, value: object) -> Callable[[], None] | None:
+        """For a module or a leaf that requires grad: what brings its buffers, modes and gradients back as they are now.
+
+        Buffers are written in place, behind the version counter.
+        """
+        if isinstance(value, self.library.nn.Module):
+            modes = [(part, part.training) for part in value.modules()]
+            kept = [_keeper_of_values(buffer) for buffer in value.buffers()]
+            kept += [_keeper_of_gradient(parameter) for parameter in value.parameters()]
+            return lambda: _bring_back(modes, kept)
+        if self.is_tensor(value) and value.is_leaf and value.requires_grad:  # type: ignore[attr-defined]
+            return _keeper_of_gradient(value)
+        return None
+
+    @contextmanager
     def casts(self) -> Iterator[Sequence[str]]:
         """Gives an empty list: this engine cannot be watched."""
         yield ()
@@ -308,6 +338,34 @@ class TorchLike:
             for held, own in zip(holders, before, strict=True):
                 held.clear()
                 held.update(own)
+
+
+def _keeper_of_values(tensor: Any) -> Callable[[], None]:
+    before = tensor.detach().clone()
+
+    def keep() -> None:
+        tensor.data.copy_(before)
+
+    return keep
+
+
+def _keeper_of_gradient(tensor: Any) -> Callable[[], None]:
+    gradient = tensor.grad
+    keep_values = None if gradient is None else _keeper_of_values(gradient)
+
+    def keep() -> None:
+        if keep_values is not None:
+            keep_values()
+        tensor.grad = gradient
+
+    return keep
+
+
+def _bring_back(modes: Sequence[tuple[Any, bool]], kept: Sequence[Callable[[], None]]) -> None:
+    for part, training in modes:
+        part.training = training
+    for keep in kept:
+        keep()
 
 
 @cache

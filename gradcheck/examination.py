@@ -250,33 +250,57 @@ def _outcomes(
     unsupported: dict[Claim, str] = {}
     for claim in claims:
         try:
-            _refuse_what_cannot_be_asked(claim, subject, other)
-            outcomes[claim] = claim.check(subject)
+            outcomes[claim] = outcome_of(claim, subject, other)
         except Unsupported as refusal:
             unsupported[claim] = str(refusal)
-        except Exception as error:  # whatever the user's function raises
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            if claim.needs & _OPTIONAL:
-                unsupported[claim] = f"refused with {text}"
-            else:
-                outcomes[claim] = disagreement(claim, subject, detail=f"raised {text}")
     return outcomes, unsupported
+
+
+def outcome_of(claim: Claim, subject: Subject, other: Callable[..., Any] | None = None) -> Outcome:
+    """What one claim says of a user's function; whatever that raises where it should not is a disagreement.
+
+    Parameters
+    ----------
+    claim : Claim
+    subject : Subject
+    other : callable or None
+        The subject's function with other random numbers.
+
+    Raises
+    ------
+    Unsupported
+        If the engine or the function refuses what the claim needs.
+    """
+    _refuse_what_cannot_be_asked(claim, subject, other)
+    try:
+        return claim.check(subject)
+    except Unsupported:
+        raise
+    except Exception as error:  # whatever the user's function raises
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        if claim.needs & _OPTIONAL:
+            raise Unsupported(f"refused with {text}") from error
+        return disagreement(claim, subject, detail=f"raised {text}")
 
 
 def _first_made_small(outcomes: dict[Claim, Outcome], subject: Subject, seconds: float) -> dict[Claim, Outcome]:
     """The first disagreement on as small a call as can be found in the time that the whole check took."""
     for claim, outcome in outcomes.items():
         if outcome.finding is not None:
-            smaller, shown = minimal(subject, claim, outcome, seconds=max(1.0, seconds))
-            notes = [_diagnosis(claim, subject)]
-            if shown.finding is not None:
-                notes.append(shown.finding.detail)
-            if smaller is not subject:
-                notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
-            detail = "; ".join(note for note in notes if note)
-            finding = replace(shown.finding or outcome.finding, detail=detail)
-            return outcomes | {claim: replace(shown, finding=finding)}
+            return outcomes | {claim: made_small(claim, outcome, subject, max(1.0, seconds))}
     return outcomes
+
+
+def made_small(claim: Claim, outcome: Outcome, subject: Subject, seconds: float) -> Outcome:
+    """A disagreement on as small a call as can be found in so many seconds, with what is known of its cause."""
+    smaller, shown = minimal(subject, claim, outcome, seconds=seconds)
+    found = shown.finding or outcome.finding
+    if found is None:
+        return outcome
+    notes = [_diagnosis(claim, subject), found.detail]
+    if smaller is not subject:
+        notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
+    return replace(shown, finding=replace(found, detail="; ".join(note for note in notes if note)))
 
 
 def _diagnosis(claim: Claim, subject: Subject) -> str:

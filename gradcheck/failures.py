@@ -2,11 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gradcheck.program import Array
     from gradcheck.report.result import Report
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """The arrays that show a failure again, with their layouts. Complex tensors are pairs of real ones here.
+
+    Attributes
+    ----------
+    inputs : tuple of arrays
+        What the function is called with.
+    differentiable : tuple of bool
+        Which of them are differentiated.
+    cotangents : tuple of arrays
+        One for each floating output; empty where the claim needs none. For a wrong entry of a gradient, those for which
+        `Finding.analytic` and `Finding.numeric` are the two values of that entry.
+    position : int or None
+        The input that `Finding.entry` is an entry of; past the inputs (GC104), a cotangent.
+    output : int or None
+        The floating output that `Finding.entry` is an entry of, where a value is wrong and no gradient.
+    way : str
+        What of the claim fails, where it says several things: "raised", "misfit", "first", "second", ...
+    others : tuple of arrays
+        The inputs of the other call (GC602).
+    second : tuple of arrays
+        A second cotangent for each output (GC103, GC601), or one for each gradient (GC104).
+    factors : tuple of float
+        Of the first and of the second cotangent (GC103).
+    directions : tuple of arrays
+        A tangent for each differentiated input (GC102), or the signs of the moves of inputs and cotangents (GC701).
+    """
+
+    inputs: tuple[Array, ...]
+    differentiable: tuple[bool, ...]
+    cotangents: tuple[Array, ...] = ()
+    position: int | None = None
+    output: int | None = None
+    way: str = ""
+    others: tuple[Array, ...] = ()
+    second: tuple[Array, ...] = ()
+    factors: tuple[float, ...] = ()
+    directions: tuple[Array, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +77,8 @@ class Finding:
         What else is known, one sentence or "".
     replay : str or None
         The short id to give to ``--gradcheck-replay``.
+    evidence : Evidence or None
+        The arrays that show it again.
     """
 
     claim: str
@@ -51,6 +95,7 @@ class Finding:
     error: float | None = None
     detail: str = ""
     replay: str | None = None
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
 
 class GradcheckError(Exception):

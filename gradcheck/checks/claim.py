@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.engines.base import Capability, Engine
-from gradcheck.failures import Finding, UsageError
+from gradcheck.failures import Evidence, Finding, UsageError
 from gradcheck.program import Array, Program
 from gradcheck.verdict import Outcome, Verdict
 
@@ -41,6 +41,9 @@ class Subject:
         Makes the random directions of this subject reproducible.
     rtol : float
         The resolution asked for, relative to the derivative's scale.
+    noise : float
+        The relative round-off of values and gradients, where it is more than that of the inputs' dtypes (see
+        `gradcheck.checks.precision.measured_noise`).
     """
 
     engine: Engine
@@ -53,6 +56,12 @@ class Subject:
     where: str | None = None
     salt: bytes = b""
     rtol: float = 1e-6
+    noise: float = 0.0
+
+    @property
+    def epsilon(self) -> float:
+        """The relative round-off to count with: the coarsest of the inputs' dtypes and `noise`."""
+        return max(self.noise, coarsest(self.inputs))
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on the subject and on `purpose` alone."""
@@ -99,6 +108,7 @@ def disagreement(
     error: float | None = None,
     detail: str = "",
     inputs: Sequence[Array] | None = None,
+    **evidence: Any,
 ) -> Outcome:
     """The outcome of a claim that does not hold.
 
@@ -112,6 +122,8 @@ def disagreement(
         As in `Finding`.
     inputs : sequence of arrays or None
         What the function was called with, where that is not `subject.inputs`.
+    **evidence
+        What else shows the failure, as in `Evidence`.
     """
     held = subject.inputs if inputs is None else inputs
     finding = Finding(
@@ -128,8 +140,15 @@ def disagreement(
         numeric=numeric,
         error=error,
         detail=detail,
+        evidence=Evidence(tuple(held), subject.differentiable, position=position, **evidence),
     )
     return Outcome(Verdict.DISAGREE, finding=finding)
+
+
+def coarsest(arrays: Sequence[Array]) -> float:
+    """The largest spacing of numbers at 1 among the dtypes of the floating arrays; that of float64 where there are none."""
+    floating = [float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind in "fc"]
+    return max(floating, default=float(np.finfo(np.float64).eps))
 
 
 def describe(position: int, values: Array) -> str:

@@ -11,6 +11,7 @@ from gradcheck.checks.move import Move, only
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.differences import Floats
 from gradcheck.numeric.verdict import Comparison
+from gradcheck.program import Array
 
 # Entries up to which a failing Jacobian is formed whole; beyond, halves are followed to the wrong entry.
 WHOLE = 32
@@ -20,7 +21,7 @@ FEW = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wrong:
-    """A confirmed disagreement: the entry, its two derivatives, and what else is known."""
+    """A confirmed disagreement: the entry, its two derivatives for `cotangents`, and what else is known."""
 
     argument: int
     entry: tuple[int, ...]
@@ -28,6 +29,7 @@ class Wrong:
     numeric: float
     error: float
     detail: str = ""
+    cotangents: tuple[Array, ...] = ()
 
 
 def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
@@ -44,7 +46,7 @@ def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
     _, here, step = _gap(at, [entry], move, u)
     return Wrong(
         entry[0], _index(at, *entry), here.analytic / step, here.numeric / step, here.error / abs(step),
-        detail or "one projection on a random cotangent",
+        detail or "one projection on a random cotangent", at.evaluation.cotangents(u),
     )  # fmt: skip
 
 
@@ -73,7 +75,10 @@ def _from_jacobian(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move
         j = int(gap.argmax())
         if gap[j] > 0.0 and (worst is None or gap[j] > worst[0]):
             where = detail or f"derivative of output entry {j} of {at.evaluation.size}"
-            entry = Wrong(k, _index(at, k, i), float(analytic[j]), float(numeric[j]), float(error[j]), where)
+            entry = Wrong(
+                k, _index(at, k, i), float(analytic[j]), float(numeric[j]), float(error[j]),
+                where, at.evaluation.cotangents(np.eye(at.evaluation.size)[j]),
+            )  # fmt: skip
             worst = float(gap[j]), entry
     return None if worst is None else worst[1]
 

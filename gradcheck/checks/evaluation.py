@@ -52,14 +52,19 @@ class Evaluation:
         """Input number `k`."""
         return self.subject.inputs[k]
 
+    def cotangents(self, u: Floats) -> tuple[Array, ...]:
+        """A flat cotangent as one for each output, in its dtype."""
+        parts = zip(split(u, self.outputs), self.outputs, strict=True)
+        return tuple(part.astype(values.dtype) for part, values in parts)
+
     def pullback(self, cotangent: Floats) -> dict[int, Array | None]:
         """J^T u for each moved input, as the engine gives it; None where it says that nothing is connected."""
         engine = self.subject.engine
         outputs, cotangents = [], []
-        for tensor, part, values in zip(self._tensors, split(cotangent, self.outputs), self.outputs, strict=True):
+        for tensor, part in zip(self._tensors, self.cotangents(cotangent), strict=True):
             if engine.requires_grad(tensor):
                 outputs.append(tensor)
-                cotangents.append(engine.tensor(part.astype(values.dtype)))
+                cotangents.append(engine.tensor(part))
         if not outputs:
             return dict.fromkeys(self.moved)
         leaves = [self._leaves[k] for k in self.moved]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from gradcheck.checks.claim import Subject, describe, listed
 from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
-from gradcheck.failures import Finding, Unsupported
+from gradcheck.failures import Evidence, Finding, Unsupported
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import EPSILON, NOT_FINITE, Floats
 from gradcheck.program import Array
@@ -38,13 +40,14 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
     random = subject.generator(VJP[0])
     if not evaluation.moved or not evaluation.size:
         return VACUOUS
+    u = directions.cotangent(random, evaluation.size)
     try:
-        found = evaluation.pullback(directions.cotangent(random, evaluation.size))
+        found = evaluation.pullback(u)
     except Unsupported:
         raise
     except Exception as error:
-        return _raised(subject, error)
-    misfit = _misfit(evaluation, found)
+        return _raised(evaluation, u, error)
+    misfit = _misfit(evaluation, u, found)
     if misfit is not None:
         return misfit
     program = subject.program
@@ -102,7 +105,9 @@ def _linear(subject: Subject, evaluation: Evaluation) -> Outcome:
             allowed = LINEAR_ROUNDOFFS * EPSILON * (size + (abs(a) + abs(b)) * own)
             allowed += LINEAR_NOISES * (abs(a) + abs(b)) * noise[k]
             if (gap > allowed).any():
-                return _not_linear(subject, k, gap, found[k], expected, allowed, (a, b))
+                outcome = _not_linear(subject, k, gap, found[k], expected, allowed, (a, b))
+                first, second = evaluation.cotangents(u), evaluation.cotangents(w)
+                return _with_evidence(outcome, cotangents=first, second=second, factors=(a, b))
     if not any(of_u[k].any() or of_w[k].any() for k in evaluation.moved):
         return VACUOUS
     return AGREED
@@ -142,10 +147,19 @@ def finding(subject: Subject, claim: tuple[str, str, str], wrong: Wrong) -> Find
         *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
         argument=describe(wrong.argument, point), entry=wrong.entry, values=listed(subject.inputs),
         analytic=wrong.analytic, numeric=wrong.numeric, error=wrong.error, detail=wrong.detail,
+        evidence=Evidence(subject.inputs, subject.differentiable, wrong.cotangents, position=wrong.argument),
     )  # fmt: skip
 
 
-def _misfit(evaluation: Evaluation, gradients: Mapping[int, Array | None]) -> Outcome | None:
+def _with_evidence(outcome: Outcome, **changes: Any) -> Outcome:
+    """The outcome with more in its finding's evidence."""
+    made = outcome.finding
+    assert made is not None
+    assert made.evidence is not None
+    return replace(outcome, finding=replace(made, evidence=replace(made.evidence, **changes)))
+
+
+def _misfit(evaluation: Evaluation, u: Floats, gradients: Mapping[int, Array | None]) -> Outcome | None:
     """A gradient has the shape and the dtype of its input."""
     for k, g in gradients.items():
         point = evaluation.point(k)
@@ -154,23 +168,27 @@ def _misfit(evaluation: Evaluation, gradients: Mapping[int, Array | None]) -> Ou
                 f"gradient of x{k}: expected shape {point.shape} and dtype {point.dtype}, "
                 f"got shape {g.shape} and dtype {g.dtype}"
             )
-            return _plain_finding(evaluation.subject, VJP, k, detail)
+            outcome = _plain_finding(evaluation.subject, VJP, k, detail)
+            return _with_evidence(outcome, way="misfit", cotangents=evaluation.cotangents(u))
     return None
 
 
-def _raised(subject: Subject, error: Exception) -> Outcome:
+def _raised(evaluation: Evaluation, u: Floats, error: Exception) -> Outcome:
     """A backward pass that raises after a good forward has no gradient; a refused in-place program proves nothing."""
+    subject = evaluation.subject
     mutates = subject.program is not None and any(step.inplace for step in subject.program.steps)
     if mutates and isinstance(error, subject.engine.refusals):
         raise Unsupported(str(error)) from error
     moved = next(k for k, d in enumerate(subject.differentiable) if d)
-    return _plain_finding(subject, VJP, moved, f"the backward pass raised {type(error).__name__}: {error}")
+    outcome = _plain_finding(subject, VJP, moved, f"the backward pass raised {type(error).__name__}: {error}")
+    return _with_evidence(outcome, way="raised", cotangents=evaluation.cotangents(u))
 
 
 def _plain_finding(subject: Subject, claim: tuple[str, str, str], argument: int, detail: str) -> Outcome:
     made = Finding(
         *claim, engine=f"{subject.engine.name}-{subject.engine.device}", call=subject.label, where=subject.where,
         argument=describe(argument, subject.inputs[argument]), values=listed(subject.inputs), detail=detail,
+        evidence=Evidence(subject.inputs, subject.differentiable, position=argument),
     )  # fmt: skip
     return Outcome(Verdict.DISAGREE, finding=made)
 

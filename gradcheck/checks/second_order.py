@@ -54,7 +54,15 @@ def second_order_matches_numeric(subject: Subject) -> Outcome:
             evaluation, random, subject.rtol,
             groups=groups, floor=_floor(first, cotangents), kinked=has_kinks(subject.program),
         )  # fmt: skip
-        return conclude(lifted, SECOND, oracle.examine())
+        outcome = conclude(lifted, SECOND, oracle.examine())
+    if outcome.finding is None or outcome.finding.evidence is None:
+        return outcome
+    shown = outcome.finding.evidence
+    evidence = replace(
+        shown, inputs=subject.inputs, differentiable=subject.differentiable,
+        cotangents=lifted.inputs[count:], second=shown.cotangents,
+    )  # fmt: skip
+    return replace(outcome, finding=replace(outcome.finding, evidence=evidence))
 
 
 def _floor(first: Evaluation, cotangents: Sequence[Floats]) -> float:

@@ -1,10 +1,10 @@
-"""A user's call as a subject: its tensors found, raised to float64 with their layout, and put back where they were."""
+"""A user's call as a subject: its tensors found, copied with their layout in one precision, and put back in place."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,6 +16,12 @@ from gradcheck.failures import UsageError
 from gradcheck.program import Array
 
 _LONG = 60
+# The spacing at 1 of the dtypes that NumPy lacks. Their values travel as float32, which holds them all, and are cast
+# where the function is called; so are its results.
+_FOREIGN = {"bfloat16": 2.0**-7}
+
+Precision = Literal["double", "own"]
+"""Whether a call's floating tensors are raised to double precision, or keep the precision that they have."""
 
 
 def find_engine(inputs: Sequence[Any], asked: str | Engine | None) -> Engine:
@@ -70,6 +76,9 @@ def as_subject(
     name: str,
     needs_floating: bool = True,
     replays: bool = True,
+    precision: Precision = "double",
+    differentiable: Sequence[bool] | None = None,
+    replay: Callable[[], None] | None = None,
 ) -> Subject:
     """The subject of ``function(*inputs)``: its tensors are the inputs, all else stays as it is.
 
@@ -87,39 +96,70 @@ def as_subject(
         Whether inputs without a floating tensor are refused.
     replays : bool
         Whether each call starts from the same random state.
+    precision : "double" or "own"
+        "own" leaves the floating tensors as they are: for a function that refuses float64, or has tensors of its own
+        in another dtype.
+    differentiable : sequence of bool or None
+        For each tensor of `inputs`, in the order of `leaves`, whether it is differentiated; what is not floating never
+        is. By default those that require grad, else all floating ones.
+    replay : callable or None
+        Called before each evaluation in place of seeding, to bring back the state that the function starts from.
 
     Raises
     ------
     UsageError
-        If no tensor is floating.
+        If no tensor is floating, or if `differentiable` does not say it for each tensor.
     """
     tensors = [value for value in leaves(inputs) if engine.is_tensor(value)]
-    arrays = tuple(_raised(engine, tensor) for tensor in tensors)
+    arrays = tuple(_copied(engine, tensor, precision) for tensor in tensors)
+    foreign = [_foreign(tensor, array, precision) for tensor, array in zip(tensors, arrays, strict=True)]
     floating = [array.dtype.kind in "fc" for array in arrays]
     if needs_floating and not any(floating):
         dtypes = ", ".join(str(array.dtype) for array in arrays)
         raise UsageError(
             f"inputs: expected a floating tensor to differentiate, got {dtypes}; convert one, x.double() say"
         )
-    asked = [engine.requires_grad(tensor) for tensor in tensors]
-    differentiable = tuple(asked if any(asked) else floating)
     is_complex = [array.dtype.kind == "c" for array in arrays]
-    call = _Call(function, tuple(inputs), engine, seed if replays else None, is_complex)
+    prepare = replay or (_seeding(engine, seed) if replays else None)
     return Subject(
         engine=engine,
-        function=call,
+        function=_Call(function, tuple(inputs), engine, prepare, is_complex, foreign),
         inputs=tuple(_as_real(array) for array in arrays),
-        differentiable=differentiable,
+        differentiable=_mask(engine, tensors, floating, differentiable),
         label=f"{name}({_arguments(inputs, engine)})",
         salt=seed.to_bytes(8, "big", signed=True),
         rtol=rtol,
+        noise=max(
+            (_FOREIGN[_word(x)] for x, dtype in zip(tensors, foreign, strict=True) if dtype is not None), default=0.0
+        ),
     )
 
 
+def _mask(
+    engine: Engine, tensors: Sequence[Any], floating: Sequence[bool], wanted: Sequence[bool] | None
+) -> tuple[bool, ...]:
+    if wanted is None:
+        asked = [engine.requires_grad(tensor) for tensor in tensors]
+        return tuple(asked if any(asked) else floating)
+    if len(wanted) != len(tensors):
+        raise UsageError(f"differentiable: expected {len(tensors)} flags, one for each tensor, got {len(wanted)}")
+    return tuple(bool(asked) and able for asked, able in zip(wanted, floating, strict=True))
+
+
+def _seeding(engine: Engine, seed: int) -> Callable[[], None]:
+    def prepare() -> None:
+        engine.seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+
+    return prepare
+
+
 class _Call:
-    """The function over its tensors alone, giving its floating results; `seed` sets the random state of each call.
+    """The function over its tensors alone, giving its floating results; `prepare` runs before each call.
 
     A complex input is a pair of real ones here, and so is a complex result: derivatives are those of real functions.
+    A tensor of a dtype that NumPy lacks is a float32 one here.
     """
 
     def __init__(
@@ -127,34 +167,41 @@ class _Call:
         function: Callable[..., Any],
         inputs: tuple[Any, ...],
         engine: Engine,
-        seed: int | None,
+        prepare: Callable[[], None] | None,
         is_complex: Sequence[bool],
+        foreign: Sequence[Any | None],
     ) -> None:
         self._function = function
         self._inputs = inputs
         self._engine = engine
-        self._seed = seed
+        self._prepare = prepare
         self._is_complex = is_complex
+        self._foreign = foreign
 
     def __call__(self, *tensors: Any) -> tuple[Any, ...]:
         engine = self._engine
-        given = iter([_paired(engine, x) if c else x for x, c in zip(tensors, self._is_complex, strict=True)])
+        kinds = zip(tensors, self._is_complex, self._foreign, strict=True)
+        given = iter([_paired(engine, x) if c else x if f is None else _cast(engine, x, f) for x, c, f in kinds])
         arguments = rebuilt(self._inputs, lambda value: next(given) if engine.is_tensor(value) else value)
-        if self._seed is not None:
-            engine.seed(self._seed)
-            random.seed(self._seed)
-            np.random.seed(self._seed % 2**32)
+        if self._prepare is not None:
+            self._prepare()
         result = self._function(*arguments)
         found = [y for y in leaves(result) if engine.is_tensor(y)]
         if not found:
             got = type(result).__name__
             raise UsageError(f"function: expected a tensor or a tuple, list or dict of tensors as result, got {got}")
-        kinds = [engine.kind(y) for y in found]
-        if not set(kinds) & {"f", "c"}:
+        letters = [engine.kind(y) for y in found]
+        if not set(letters) & {"f", "c"}:
             raise UsageError(
                 "function: expected a floating tensor among its results, got none; nothing to differentiate"
             )
-        return tuple(_parts(engine, y) if k == "c" else y for y, k in zip(found, kinds, strict=True) if k in "fc")
+        return tuple(self._shown(y, k) for y, k in zip(found, letters, strict=True) if k in "fc")
+
+    def _shown(self, tensor: Any, letter: str) -> Any:
+        engine = self._engine
+        if letter == "c":
+            return _parts(engine, tensor)
+        return engine.call("float", (tensor,), {}) if _word(tensor) in _FOREIGN else tensor
 
 
 def _paired(engine: Engine, tensor: Any) -> Any:
@@ -167,10 +214,24 @@ def _parts(engine: Engine, tensor: Any) -> Any:
     return engine.call("view_as_real", (tensor,), {})
 
 
-def _raised(engine: Engine, tensor: Any) -> Array:
-    """A copy as an array, floating values in double precision, with the tensor's strides."""
+def _cast(engine: Engine, tensor: Any, dtype: Any) -> Any:
+    return engine.call("to", (tensor, dtype), {})
+
+
+def _word(tensor: Any) -> str:
+    """``bfloat16`` of ``torch.bfloat16``."""
+    return str(getattr(tensor, "dtype", "")).rpartition(".")[2]
+
+
+def _foreign(tensor: Any, array: Array, precision: Precision) -> Any | None:
+    """The dtype that a tensor must be cast to, where NumPy has no array of it."""
+    return tensor.dtype if precision == "own" and array.dtype.kind == "f" and _word(tensor) in _FOREIGN else None
+
+
+def _copied(engine: Engine, tensor: Any, precision: Precision) -> Array:
+    """A copy as an array with the tensor's strides; floating values in double precision where that is asked for."""
     values = engine.array(tensor)
-    if values.dtype.kind in "fc":
+    if values.dtype.kind in "fc" and precision == "double":
         values = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
     strides = engine.strides(tensor)
     if not values.size or any(s < 0 for s in strides):

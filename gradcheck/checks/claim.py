@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,12 @@ import numpy as np
 
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Evidence, Finding, UsageError
+from gradcheck.numeric.differences import NARROW
 from gradcheck.program import Array, Program
 from gradcheck.verdict import Outcome, Verdict
+
+# An error of a smaller part cannot be told from round-off: for float64, for float32, and for what is narrower.
+_RESOLUTIONS = ((NARROW, 0.0), (2.0**-20, 1e-3), (math.inf, 3e-2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +67,11 @@ class Subject:
     def epsilon(self) -> float:
         """The relative round-off to count with: the coarsest of the inputs' dtypes and `noise`."""
         return max(self.noise, coarsest(self.inputs))
+
+    @property
+    def resolution(self) -> float:
+        """The relative error of a derivative that is looked for: `rtol`, or what round-off lets one see."""
+        return max(self.rtol, next(found for limit, found in _RESOLUTIONS if self.epsilon <= limit))
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Random numbers that depend on the subject and on `purpose` alone."""

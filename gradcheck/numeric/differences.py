@@ -19,6 +19,8 @@ Flags = npt.NDArray[np.bool_]
 Curve = Callable[[float], Floats]
 
 EPSILON = float(np.finfo(np.float64).eps)
+# Round-off above this is that of a narrow precision: values carry too few digits for steps that are exact and small.
+NARROW = 2.0**-40
 
 KINK = "kink"
 EDGE = "pole or domain edge"

@@ -30,7 +30,7 @@ class Evidence:
     way : str
         What of the claim fails, where it says several things: "raised", "misfit", "first", "second", ...
     others : tuple of arrays
-        The inputs of the other call (GC602).
+        The inputs of the other call (GC602); `way` says which of the two calls `inputs` are those of.
     second : tuple of arrays
         A second cotangent for each output (GC103, GC601), or one for each gradient (GC104).
     factors : tuple of float

@@ -44,7 +44,7 @@ def jvp_agrees_with_vjp(subject: Subject) -> Outcome:
                 continue
             blur = _blur(subject, inputs, u, v, generator)
             if abs(forward - reverse) > blur:
-                return _found(subject, forward, reverse, blur, inputs)
+                return _found(subject, forward, reverse, blur, inputs, u, v)
     is_zero = not any(a.any() for group in (*tangents, *gradients) for a in group)
     return VACUOUS if is_zero else AGREED
 
@@ -110,7 +110,15 @@ def _blur(
     return blur
 
 
-def _found(subject: Subject, forward: float, reverse: float, blur: float, inputs: tuple[Array, ...]) -> Outcome:
+def _found(
+    subject: Subject,
+    forward: float,
+    reverse: float,
+    blur: float,
+    inputs: tuple[Array, ...],
+    u: tuple[Array, ...],
+    v: tuple[Array, ...],
+) -> Outcome:
     return disagreement(
         JVP_AGREES_WITH_VJP,
         subject,
@@ -119,6 +127,8 @@ def _found(subject: Subject, forward: float, reverse: float, blur: float, inputs
         error=blur,
         detail="the first value is <J^T u, v> by reverse mode, the second <u, J v> by forward mode",
         inputs=inputs,
+        cotangents=u,
+        directions=v,
     )
 
 

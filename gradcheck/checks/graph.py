@@ -33,11 +33,13 @@ def gradients_accumulate(subject: Subject) -> Outcome:
         if found is not None:
             what = "after one backward, .grad is not the gradient that autograd.grad returns"
             again = "after a second backward on the retained graph, .grad is not twice the gradient"
-            return _found(GRADIENTS_ACCUMULATE, subject, found, (what, again)[times - 1], inputs)
+            way = {"way": ("first", "second")[times - 1], "cotangents": first}
+            return _found(GRADIENTS_ACCUMULATE, subject, found, (what, again)[times - 1], inputs, **way)
     found = both.mismatch(_used_twice(subject, inputs, first, second))
     if found is not None:
         what = "with the same inputs used by two calls, .grad is not the sum of the calls' gradients"
-        return _found(GRADIENTS_ACCUMULATE, subject, found, what, inputs)
+        way = {"way": "two calls", "cotangents": first, "second": second}
+        return _found(GRADIENTS_ACCUMULATE, subject, found, what, inputs, **way)
     return AGREED if any(g.any() for g in both.expected) else VACUOUS
 
 
@@ -60,7 +62,8 @@ def graphs_do_not_interfere(subject: Subject) -> Outcome:
         found = alone[k].mismatch(filled(subject, point, together))
         if found is not None:
             what = f"with two graphs alive, the gradient of the {('first', 'second')[k]} is not what it is alone"
-            return _found(GRAPHS_DO_NOT_INTERFERE, subject, found, what, point)
+            shown = {"way": ("first", "second")[k], "cotangents": cotangents, "others": (others, inputs)[k]}
+            return _found(GRAPHS_DO_NOT_INTERFERE, subject, found, what, point, **shown)
     return AGREED if any(g.any() for expected in alone for g in expected.expected) else VACUOUS
 
 
@@ -113,7 +116,9 @@ def _other(values: Array) -> Array:
     return (values * _OTHER).astype(values.dtype)
 
 
-def _found(claim: Claim, subject: Subject, found: Mismatch, detail: str, inputs: Sequence[Array]) -> Outcome:
+def _found(
+    claim: Claim, subject: Subject, found: Mismatch, detail: str, inputs: Sequence[Array], **evidence: Any
+) -> Outcome:
     return disagreement(
         claim,
         subject,
@@ -124,6 +129,7 @@ def _found(claim: Claim, subject: Subject, found: Mismatch, detail: str, inputs:
         error=found.bound,
         detail=detail,
         inputs=inputs,
+        **evidence,
     )
 
 

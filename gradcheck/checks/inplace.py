@@ -77,7 +77,7 @@ def no_input_is_modified(subject: Subject) -> Outcome:
     outputs = run(subject, leaves)
     changed = _changed(engine, inputs, before)
     if changed:
-        return disagreement(NO_INPUT_IS_MODIFIED, subject, detail=f"the forward pass modified {changed}")
+        return disagreement(NO_INPUT_IS_MODIFIED, subject, detail=f"the forward pass modified {changed}", way="forward")
     cotangents = draw_like([engine.array(y) for y in outputs], subject.generator("not modified"))
     given = {f"the cotangent of output {k}": engine.tensor(u) for k, u in enumerate(cotangents)}
     watched = inputs | given
@@ -85,7 +85,8 @@ def no_input_is_modified(subject: Subject) -> Outcome:
     engine.grad(outputs, wanted(subject, leaves), list(given.values()))
     changed = _changed(engine, watched, before)
     if changed:
-        return disagreement(NO_INPUT_IS_MODIFIED, subject, detail=f"the backward pass modified {changed}")
+        detail = f"the backward pass modified {changed}"
+        return disagreement(NO_INPUT_IS_MODIFIED, subject, detail=detail, cotangents=cotangents, way="backward")
     return AGREED
 
 

@@ -63,10 +63,11 @@ def _compared(
         except Exception:
             return None
         text = f"{type(error).__name__}: {error}".splitlines()[0]
+        detail = f"with {what}, the backward pass raised {text}"
         return disagreement(
-            LAYOUT_DOES_NOT_MATTER, subject, detail=f"with {what}, the backward pass raised {text}", inputs=inputs
+            LAYOUT_DOES_NOT_MATTER, subject, detail=detail, inputs=inputs, cotangents=cotangents, way="raised"
         )
-    return None if found is None else _found(subject, found, len(cotangents), what, inputs)
+    return None if found is None else _found(subject, found, cotangents, what, inputs)
 
 
 def _yardstick(
@@ -82,7 +83,10 @@ def _yardstick(
     )
 
 
-def _found(subject: Subject, found: Mismatch, outputs: int, what: str, inputs: Sequence[Array]) -> Outcome:
+def _found(
+    subject: Subject, found: Mismatch, cotangents: tuple[Array, ...], what: str, inputs: Sequence[Array]
+) -> Outcome:
+    outputs = len(cotangents)
     is_gradient = found.array >= outputs
     detail = (
         f"with {what}, {'the gradient' if is_gradient else f'output {found.array}'} is not that of a contiguous copy"
@@ -97,6 +101,8 @@ def _found(subject: Subject, found: Mismatch, outputs: int, what: str, inputs: S
         error=found.bound,
         detail=detail,
         inputs=inputs,
+        cotangents=cotangents,
+        output=None if is_gradient else found.array,
     )
 
 

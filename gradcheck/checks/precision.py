@@ -46,11 +46,11 @@ def works_in_its_inputs_precision(subject: Subject) -> Outcome:
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
     noisy = [k for k, triple in enumerate(zip(above, middle, below, strict=True)) if _is_noisy(*triple)]
     if noisy and casts:
-        return _found(subject, noisy[0], len(plain), f"the engine saw {casts[0]}")
+        return _found(subject, noisy[0], point, up, f"the engine saw {casts[0]}")
     for k in noisy:
         cause = _fingerprint(subject, up, k)
         if cause and _fingerprint(subject, tuple(_scaled(array) for array in up), k) in (cause, None):
-            return _found(subject, k, len(plain), cause)
+            return _found(subject, k, point, up, cause)
     return AGREED
 
 
@@ -106,7 +106,9 @@ def _rounded(array: Array) -> Array:
         return array.astype(narrow).astype(array.dtype)
 
 
-def _found(subject: Subject, array: int, outputs: int, cause: str) -> Outcome:
+def _found(subject: Subject, array: int, point: Sequence[Array], up: Sequence[Array], cause: str) -> Outcome:
+    count = len(subject.inputs)
+    outputs = len(point) - count
     is_gradient = array >= outputs
     what = "the gradient" if is_gradient else f"output {array}"
     return disagreement(
@@ -114,7 +116,17 @@ def _found(subject: Subject, array: int, outputs: int, cause: str) -> Outcome:
         subject,
         position=positions(subject)[array - outputs] if is_gradient else None,
         detail=f"{what} is float64 and has the round-off of float32: {cause}",
+        inputs=point[:count],
+        cotangents=tuple(point[count:]),
+        output=None if is_gradient else array,
+        directions=tuple(_sign(moved, held) for moved, held in zip(up, point, strict=True)),
     )
+
+
+def _sign(moved: Array, held: Array) -> Array:
+    """Where an array was moved away from 0 (1) or towards it (-1)."""
+    away = np.abs(moved).astype(np.float64) - np.abs(held).astype(np.float64)
+    return np.sign(away).astype(np.int64)
 
 
 WORKS_IN_ITS_INPUTS_PRECISION = Claim(

@@ -34,7 +34,9 @@ class FunctionResult:
     reason : str
         Why it is inconclusive, deliberate or not checked; else "".
     code, claim : str
-        Of the claim that does not hold: "GC101", "vjp_matches_numeric"; else "".
+        Of the first claim that does not hold: "GC101", "vjp_matches_numeric"; else "".
+    failing : tuple of str
+        Every claim that does not hold: "GC101 vjp_matches_numeric".
     headline : str
         The failure in one line, without the place.
     report : str
@@ -63,6 +65,7 @@ class FunctionResult:
     reason: str = ""
     code: str = ""
     claim: str = ""
+    failing: tuple[str, ...] = ()
     headline: str = ""
     report: str = ""
     script: str = ""

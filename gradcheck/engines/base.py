@@ -140,6 +140,45 @@ class Engine(Protocol):
         """
         ...
 
+    def random_state(self) -> Any:
+        """The random generators as they are: the engine's on this device, Python's and NumPy's."""
+        ...
+
+    def set_random_state(self, state: Any) -> None:
+        """Put the generators back to what `random_state` gave."""
+        ...
+
+    def default_dtype(self) -> str:
+        """The dtype of new floating tensors ("float32")."""
+        ...
+
+    def dtype_name(self, tensor: Any) -> str:
+        """The dtype of `tensor` without the library's name ("bfloat16")."""
+        ...
+
+    def is_transformed(self, value: object) -> bool:
+        """Whether `value` is a tensor inside a function transform (vmap, say), which has no values of its own."""
+        ...
+
+    def why_not_copied(self, tensor: Any) -> str:
+        """Why `snapshot` cannot copy `tensor` ("a sparse tensor"); "" where it can."""
+        ...
+
+    def extent(self, tensors: Sequence[Any]) -> int:
+        """How many bytes `snapshot` would copy."""
+        ...
+
+    def snapshot(self, tensors: Sequence[Any]) -> list[Any]:
+        """Copies as leaves: same dtype, device, shape, strides and requires_grad; what shared memory shares it there.
+
+        Only the span in use is copied, not all of a storage, so that offsets count from the first entry in use.
+        """
+        ...
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Nothing done inside is recorded, or seen by a mode that the caller has entered."""
+        ...
+
     def module(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """A module in float64 (capability MODULES): "Linear", "BatchNorm1d", "Dropout", "Sequential"."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.engines.base import Function
+from gradcheck.engines.memory import Span
 from gradcheck.engines.torchlike import TorchLike
 from gradcheck.failures import Unsupported
 from gradcheck.program import Array
@@ -206,7 +207,7 @@ class TorchEngine(TorchLike):
     @contextmanager
     def sandbox(self, seed: int) -> Iterator[None]:
         """Gradients on (inference mode off) and the generator seeded inside; everything as before afterwards."""
-        generators = {id(g): g for g in (self.library.default_generator, self._generator())}.values()
+        generators = self._generators()
         before = [(generator, generator.get_state()) for generator in generators]
         try:
             with self.library.inference_mode(False), self.library.enable_grad():
@@ -223,6 +224,65 @@ class TorchEngine(TorchLike):
         seen: list[str] = []
         with _watcher(seen):
             yield seen
+
+    def _own_random_state(self) -> Any:
+        return [generator.get_state() for generator in self._generators()]
+
+    def _set_own_random_state(self, state: Any) -> None:
+        for generator, its_state in zip(self._generators(), state, strict=True):
+            generator.set_state(its_state)
+
+    def is_transformed(self, value: object) -> bool:
+        """Whether `value` is a tensor inside vmap, grad, jvp or functionalize."""
+        return self.is_tensor(value) and bool(self.library._C._functorch.is_functorch_wrapped_tensor(value))
+
+    def why_not_copied(self, tensor: Any) -> str:
+        """Why `snapshot` cannot copy `tensor`; "" where it can."""
+        library = self.library
+        if type(tensor) not in (library.Tensor, library.nn.Parameter):
+            return f"a tensor of the class {type(tensor).__name__}"
+        if tensor.is_nested:
+            return "a nested tensor"
+        if tensor.layout is not library.strided:
+            return "a sparse tensor"
+        if tensor.is_quantized:
+            return "a quantized tensor"
+        return "a tensor without values (meta)" if tensor.is_meta else ""
+
+    def _copied(self, span: Span, tensors: Sequence[Any]) -> list[Any]:
+        """Looks at one copy of the memory."""
+        library, storage, device = self.library, tensors[0].untyped_storage(), tensors[0].device
+        unit = max(tensor.element_size() for tensor in tensors)
+        # Aligned from the start of the storage, for tensors of several dtypes in it.
+        skipped = (span.start - storage.data_ptr()) // unit * unit if span.end > span.start else 0
+        first = storage.data_ptr() + skipped if span.end > span.start else span.start
+        size = span.end - first
+        taken = library.empty(0, dtype=library.uint8, device=device).set_(storage, skipped, (size,), (1,))
+        memory = library.zeros(-(-size // unit) * unit, dtype=library.uint8, device=device)
+        memory[:size] = taken
+        copies = []
+        for tensor in tensors:
+            offset = (tensor.data_ptr() - first) // tensor.element_size() if tensor.numel() else 0
+            look = memory.view(tensor.dtype).as_strided(tuple(tensor.shape), tensor.stride(), offset).detach()
+            look = library._conj(look) if tensor.is_conj() else look
+            copies.append(library._neg_view(look) if tensor.is_neg() else look)
+        return copies
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Nothing done inside is recorded, or seen by a dispatch or function mode that the caller has entered."""
+        from torch.utils._python_dispatch import _disable_current_modes
+
+        with ExitStack() as stack:
+            stack.enter_context(self.library._C.DisableTorchFunction())
+            stack.enter_context(_disable_current_modes())
+            stack.enter_context(self.library.inference_mode(False))
+            stack.enter_context(self.library.no_grad())
+            yield
+
+    def _generators(self) -> list[Any]:
+        """The generators of the CPU and of the engine's device, each once."""
+        return list({id(g): g for g in (self.library.default_generator, self._generator())}.values())
 
     def _generator(self) -> Any:
         device = self.library.device(self.device)

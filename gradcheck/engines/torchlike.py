@@ -6,6 +6,7 @@ import copy
 import inspect
 import operator
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.engines.base import Capability, Function
+from gradcheck.engines.memory import Span, shared
 from gradcheck.failures import Unsupported, UsageError
 from gradcheck.program import Array
 
@@ -218,11 +220,11 @@ class TorchLike:
         """``file:line in Class.backward``, from a bound ``apply`` or from the graph behind `outputs`."""
         owner = getattr(function, "__self__", None)
         if inspect.isclass(owner) and issubclass(owner, self.library.autograd.Function):
-            return _backward_of(owner)
+            return backward_of(owner)
         for node in _nodes(outputs):
             owner = getattr(type(node), "_forward_cls", None)
             if owner is not None:
-                return _backward_of(owner)
+                return backward_of(owner)
         return None
 
     # Modes and random numbers ----------------------------------------------------------------------------------
@@ -285,6 +287,68 @@ class TorchLike:
     def one_thread(self) -> AbstractContextManager[None]:
         """Leave the threads as they are."""
         return nullcontext()
+
+    def random_state(self) -> Any:
+        """The generators as they are: the engine's, Python's and NumPy's."""
+        return self._own_random_state(), random.getstate(), np.random.get_state()
+
+    def set_random_state(self, state: Any) -> None:
+        """Put the generators back to what `random_state` gave."""
+        own, python, numpy = state
+        self._set_own_random_state(own)
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+    def _own_random_state(self) -> Any:
+        return self.library.get_rng_state()
+
+    def _set_own_random_state(self, state: Any) -> None:
+        self.library.set_rng_state(state)
+
+    def default_dtype(self) -> str:
+        """The dtype of new floating tensors ("float32")."""
+        return str(self.library.get_default_dtype()).rpartition(".")[2]
+
+    def aside(self) -> AbstractContextManager[None]:
+        """A context without recording."""
+        return self.no_grad()
+
+    # Copies ----------------------------------------------------------------------------------------------------
+
+    def dtype_name(self, tensor: Any) -> str:
+        """The dtype of `tensor` without the library's name ("bfloat16")."""
+        return str(tensor.dtype).rpartition(".")[2]
+
+    def is_transformed(self, value: object) -> bool:
+        """False: this engine has no function transforms."""
+        return False
+
+    def why_not_copied(self, tensor: Any) -> str:
+        """Why `snapshot` cannot copy `tensor`; "" where it can."""
+        return ""
+
+    def extent(self, tensors: Sequence[Any]) -> int:
+        """How many bytes `snapshot` would copy."""
+        return sum(span.end - span.start for span, _ in shared([self._span(tensor) for tensor in tensors]))
+
+    def snapshot(self, tensors: Sequence[Any]) -> list[Any]:
+        """Copies as leaves: same dtype, device, shape, strides and requires_grad; what shared memory shares it."""
+        copies: list[Any] = [None] * len(tensors)
+        for span, members in shared([self._span(tensor) for tensor in tensors]):
+            for i, copied in zip(members, self._copied(span, [tensors[i] for i in members]), strict=True):
+                copies[i] = copied.requires_grad_() if self.requires_grad(tensors[i]) else copied
+        return copies
+
+    def _span(self, tensor: Any) -> Span:
+        """The memory that `tensor` uses."""
+        start = int(tensor.data_ptr())
+        reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+        size = (reach + 1) * tensor.element_size() if tensor.numel() else 0
+        return Span(str(tensor.device), start, start + size)
+
+    def _copied(self, span: Span, tensors: Sequence[Any]) -> list[Any]:
+        """Tensors like those given, without history, that look at one copy of `span`, in which they all lie."""
+        raise NotImplementedError
 
     # Modules ---------------------------------------------------------------------------------------------------
 
@@ -444,7 +508,7 @@ def _nodes(outputs: Sequence[Any]) -> Iterator[Any]:
             waiting += [follower for follower, _ in node.next_functions if follower is not None]
 
 
-def _backward_of(owner: Any) -> str | None:
+def backward_of(owner: Any) -> str | None:
     """``file:line in Class.backward`` of a Function subclass; None where there is no source."""
     name = "vjp" if "vjp" in vars(owner) else "backward"
     code = getattr(inspect.unwrap(getattr(owner, name)), "__code__", None)

@@ -148,7 +148,7 @@ class Engine(Protocol):
         """Put the generators back to what `random_state` gave."""
         ...
 
-    def default_dtype(self) -> str:
+    def default_dtype_name(self) -> str:
         """The dtype of new floating tensors ("float32")."""
         ...
 

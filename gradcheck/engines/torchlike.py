@@ -305,7 +305,7 @@ class TorchLike:
     def _set_own_random_state(self, state: Any) -> None:
         self.library.set_rng_state(state)
 
-    def default_dtype(self) -> str:
+    def default_dtype_name(self) -> str:
         """The dtype of new floating tensors ("float32")."""
         return str(self.library.get_default_dtype()).rpartition(".")[2]
 

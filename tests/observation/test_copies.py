@@ -1,4 +1,4 @@
-"""What an adapter copies of a call: dtype, layout, requires_grad and shared memory, and nothing outside the span in use."""
+"""What an adapter copies of a call: dtype, layout, requires_grad and shared memory, and no more than is in use."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_random_state_comes_back(adapter):
 
 
 def test_the_default_dtype_and_a_tensors_have_short_names(adapter):
-    assert adapter.default_dtype() == "float32"
+    assert adapter.default_dtype_name() == "float32"
     assert adapter.dtype_name(_base(adapter)) == "float64"
 
 

@@ -255,7 +255,7 @@ def _as_method(step: Step) -> Step:
 
 def tensor_text(values: Array, *, requires_grad: bool = False) -> str:
     """A constructor call that gives these values in this layout."""
-    plain, layout = _layout_text(values)
+    plain, layout = layout_text(values)
     text = f"tensor({_values_text(plain.tolist())}"
     if plain.size == 0:
         dtype = "" if plain.dtype.kind == "f" else f", dtype=torch.{plain.dtype}"
@@ -265,13 +265,13 @@ def tensor_text(values: Array, *, requires_grad: bool = False) -> str:
     return f"{text}, requires_grad=True)" if not layout else f"{text}){layout}.requires_grad_()"
 
 
-def _layout_text(values: Array) -> tuple[Array, str]:
+def layout_text(values: Array) -> tuple[Array, str]:
     """Contiguous values, and the calls that bring them into the layout of `values`."""
     if values.flags.c_contiguous:
         return values, ""
     repeated = [s == 0 and n > 1 for n, s in zip(values.shape, values.strides, strict=True)]
     if any(repeated):
-        plain, layout = _layout_text(values[tuple(slice(1) if r else slice(None) for r in repeated)])
+        plain, layout = layout_text(values[tuple(slice(1) if r else slice(None) for r in repeated)])
         return plain, f"{layout}.expand({', '.join(map(str, values.shape))})"
     order = sorted(range(values.ndim), key=lambda axis: -values.strides[axis])
     plain = values.transpose(order)

@@ -24,8 +24,6 @@ _SYMMETRY_ROUNDOFFS = 16.0
 _GLANCE = 256
 # Entries sorted at most, for distinctness: evenly spread ones of a larger tensor.
 _SORTED = 2**17
-# A constant tensor of fewer entries does not tell a count from a measured value.
-_TINY = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +178,8 @@ def _is_integral(values: Array) -> bool | None:
     glance = flat[:_GLANCE]
     if not (glance == np.rint(glance)).all() or not (flat == np.rint(flat)).all():
         return False
-    return None if flat.size < _TINY and (flat == flat[:1]).all() else True
+    # Weights start as ones: a constant does not tell a count from a number.
+    return None if (flat == flat[:1]).all() else True
 
 
 def _is_distinct(values: Array) -> bool | None:

@@ -1,0 +1,241 @@
+"""What a stand-alone script does for each claim, as source text over a Function's `function`, `point` and `cotangents`.
+
+Names in capitals are assigned above a body: the input K and the ENTRY that is wrong, and what the claim adds.
+"""
+
+from __future__ import annotations
+
+GRADIENTS = '''
+def leaves(tensors):
+    """The inputs, ready to be differentiated."""
+    return [x.requires_grad_() if k in WANTED else x for k, x in enumerate(tensors)]
+
+
+def recorded(x, u):
+    """The outputs that have a history, and their cotangents."""
+    pairs = [(y, v) for y, v in zip(function(*x), u) if y.requires_grad]
+    return [y for y, _ in pairs], [v for _, v in pairs]
+
+
+def pulled(x, ys, vs, **options):
+    """One gradient for each input in WANTED; None, which says "not connected", as zeros."""
+    wanted = [x[k] for k in WANTED]
+    found = torch.autograd.grad(ys, wanted, vs, allow_unused=True, **options) if ys else [None] * len(wanted)
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found)]
+
+
+def gradients(x, u, **options):
+    return pulled(x, *recorded(x, u), **options)
+'''
+
+# Ridders' method: its table is extrapolated to step 0. A difference that happens to be 0 must not pass for an exact
+# result, so round-off is added.
+DERIVATIVE = '''
+def derivative(value, step):
+    """The slope of value at 0 from ever smaller differences, extrapolated; and an estimate of its error."""
+    best, error, above = nan, inf, []
+    for _ in range(16):
+        ends = {ends}
+        row = [(ends[1] - ends[0]) / ({width} * step)]
+        for order, older in enumerate(above, start=1):
+            row.append(row[-1] + (row[-1] - older) / ({base}**order - 1))
+            gap = max(abs(row[-1] - row[-2]), abs(row[-1] - older)) + {eps} * max(map(abs, ends)) / step
+            if gap < error:
+                best, error = row[-1], gap
+        above, step = row, step / 2
+    return best, error
+
+
+def inner(a, b):
+    """The sum of the products of all entries, in double precision; what is multiplied by 0 may be infinite."""
+    pairs = zip(a, b)
+    return sum(v * y for s, t in pairs for v, y in zip(s.flatten().tolist(), t.flatten().tolist()) if v)
+'''
+SIDES = (
+    {"ends": "value(-step), value(step)", "width": "2", "base": "4"},
+    {"ends": "value(0.0), value(step)", "width": "1", "base": "2"},
+    {"ends": "value(-step), value(0.0)", "width": "1", "base": "2"},
+)
+"""Central differences; forwards, or backwards, where the function ends at the point."""
+
+COMPARED = """
+print(f"{first:<9} {{found:.12g}}")
+print(f"{second:<9} {{expected:.12g}} ± {{error:.1g}}   (they differ by {{abs(found - expected):.3g}})")
+if abs(found - expected) <= {allowed}:
+    print("agrees now")
+else:
+    sys.exit(1)
+"""
+
+RAISED = """
+x = leaves(point())
+outputs = recorded(x, cotangents())
+try:
+    pulled(x, *outputs)
+except Exception as error:
+    print(f"the backward pass raised {type(error).__name__}: {error}")
+    sys.exit(1)
+print("agrees now")
+"""
+
+MISFIT = """
+x = leaves(point())
+for k, g in zip(WANTED, gradients(x, cotangents())):
+    if g.shape != x[k].shape or g.dtype != x[k].dtype:
+        print(f"gradient of x{k}: expected shape {tuple(x[k].shape)} and dtype {x[k].dtype},")
+        print(f"got shape {tuple(g.shape)} and dtype {g.dtype}")
+        sys.exit(1)
+print("agrees now")
+"""
+
+GRADIENT = '''
+def value(step):
+    """The sum of the outputs times their cotangents, with that entry moved."""
+    x = [t.contiguous().clone() for t in point()]
+    x[K][ENTRY] += step
+    return inner(cotangents(), function(*x))
+
+
+found = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()
+expected, error = derivative(value, STEP)
+'''
+
+# Where all backward passes from fresh graphs agree.
+AGAIN = """
+# Once more from the same graph, and the first time.
+x = leaves(point())
+outputs = recorded(x, cotangents())
+expected, found = [pulled(x, *outputs, retain_graph=True)[WANTED.index(K)][ENTRY].item() for _ in range(2)]
+error = 1e-9 * abs(expected)
+"""
+
+FORWARD_MODE = '''
+def inner(a, b):
+    """The sum of the products of all entries."""
+    pairs = zip(a, b)
+    return sum(v * y for s, t in pairs for v, y in zip(s.flatten().tolist(), t.flatten().tolist()))
+
+
+found = inner(gradients(leaves(point()), cotangents()), directions())  # reverse mode
+x = point()
+with forward_ad.dual_level():
+    for k, v in zip(WANTED, directions()):
+        x[k] = forward_ad.make_dual(x[k], v)
+    pairs = [forward_ad.unpack_dual(y) for y in function(*x)]
+expected = inner(cotangents(), [torch.zeros_like(p) if t is None else t for p, t in pairs])
+'''
+
+LINEAR = """
+def gradient(u):
+    return gradients(leaves(point()), u)[WANTED.index(K)][ENTRY].item()
+
+
+# The gradient for a combination of two cotangents, and that combination of their gradients.
+a, b = FACTORS
+found = gradient([a * u + b * w for u, w in zip(cotangents(), others())])
+expected = a * gradient(cotangents()) + b * gradient(others())
+"""
+
+SECOND_ORDER = '''
+def value(step):
+    """The sum of the first gradients times their cotangents, with that entry moved."""
+    held = [t.contiguous().clone() for t in [*point(), *cotangents()]]
+    held[K][ENTRY] += step
+    count = len(point())
+    return inner(seconds(), gradients(leaves(held[:count]), held[count:]))
+
+
+x, u = leaves(point()), [v.requires_grad_() for v in cotangents()]
+pairs = [(g, v) for g, v in zip(gradients(x, u, create_graph=True), seconds()) if g.requires_grad]
+found = 0.0
+if pairs:
+    ys, vs = zip(*pairs)
+    (second,) = torch.autograd.grad(list(ys), [[*x, *u][K]], list(vs), allow_unused=True)
+    found = 0.0 if second is None else second[ENTRY].item()
+expected, error = derivative(value, STEP)
+'''
+
+UNTOUCHED = """
+def state(named):
+    return {name: (repr(t.tolist()), t._version) for name, t in named.items()}
+
+
+def judge(which, before, after):
+    for name in before:
+        if before[name] != after[name]:
+            print(f"the {which} pass modified {name}: {before[name][0][:300]} became {after[name][0][:300]}")
+            print(f"(version {before[name][1]} became {after[name][1]})")
+            sys.exit(1)
+
+
+x = leaves(point())
+named = {f"x{k}": t for k, t in enumerate(x)}
+before = state(named)
+outputs = function(*x)
+judge("forward", before, state(named))
+"""
+UNTOUCHED_BACKWARD = """u = cotangents()
+named |= {f"the cotangent of output {k}": v for k, v in enumerate(u)}
+before = state(named)
+pairs = [(y, v) for y, v in zip(outputs, u) if y.requires_grad]
+pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
+judge("backward", before, state(named))
+"""
+
+LAYOUT = """
+def contiguous(tensors):
+    return [t.contiguous().clone() for t in tensors]
+
+
+def result(x, u):
+    return {result}[ENTRY].item()
+
+
+found = result(point(), cotangents())
+expected = result(contiguous(point()), contiguous(cotangents()))
+"""
+
+ACCUMULATED = """
+expected = TIMES * gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()
+x = leaves(point())
+ys, vs = recorded(x, cotangents())
+for _ in range(TIMES):
+    torch.autograd.backward(ys, vs, retain_graph=True)
+found = 0.0 if x[K].grad is None else x[K].grad[ENTRY].item()
+"""
+USED_TWICE = """
+both = [gradients(leaves(point()), u)[WANTED.index(K)][ENTRY].item() for u in (cotangents(), others())]
+expected = sum(both)
+x = leaves(point())
+(ys, vs), (zs, ws) = recorded(x, cotangents()), recorded(x, others())
+torch.autograd.backward([*ys, *zs], [*vs, *ws])
+found = 0.0 if x[K].grad is None else x[K].grad[ENTRY].item()
+"""
+
+TWO_GRAPHS = """
+expected = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()  # alone
+inputs = {order}
+outputs = [recorded(x, cotangents()) for x in inputs]
+found = [pulled(x, *pair) for x, pair in zip(inputs, outputs)][{which}][WANTED.index(K)][ENTRY].item()
+"""
+
+PRECISION = '''
+def result(move):
+    """With every input and cotangent moved by so much of itself, up or down."""
+    given = [*point(), *cotangents()]
+    moved = [t * (1 + move * s) if t.is_floating_point() else t for t, s in zip(given, signs())]
+    x, u = moved[: len(point())], moved[len(point()) :]
+    return {result}.detach()
+
+
+# Less than float32's spacing. What a straight line through the three results leaves is round-off.
+UP, DOWN = 0.8 * 2.0**-23, 0.3 * 2.0**-23
+above, middle, below = result(UP), result(0.0), result(-DOWN)
+left = (DOWN * (above - middle) + UP * (below - middle)) / (UP + DOWN)
+roundoff = left.abs().max().item() / (middle.abs().max().item() or 1.0)
+print(f"round-off of {roundoff:.1g} of the largest value; float64 has about 1e-16")
+if roundoff <= 2.0**-34:
+    print("agrees now")
+else:
+    sys.exit(1)
+'''

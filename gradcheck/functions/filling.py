@@ -63,20 +63,24 @@ def bounds(facts: Facts, domain: Interval | None) -> Interval:
 
 
 def keeps(facts: Facts, values: Array, domain: Interval | None = None) -> bool:
-    """Whether the facts, sign and range among them, hold for these values too."""
+    """Whether the facts, sign and range among them, hold for these values too.
+
+    Where an axis that was normalised has size 1, its values are forced, and cannot be distinct.
+    """
     found = facts_of(values)
     both = joined(facts, found)
     low, high = bounds(facts, domain)
     if found.low < low or found.high > high:
         return False
-    is_normalised = bool(facts.sums_to_one or facts.unit_norm)
-    if domain is None and high == 1.0 and facts.high < 1.0 and found.high >= 1.0 and not is_normalised:
+    normalised = (*facts.sums_to_one, *facts.unit_norm)
+    is_forced = any(values.shape[axis] == 1 for axis in normalised)
+    if domain is None and high == 1.0 and facts.high < 1.0 and found.high >= 1.0 and not normalised:
         return False
     return (
         both.is_finite >= facts.is_finite
         and both.has_zeros <= facts.has_zeros
         and both.is_integral >= facts.is_integral
-        and both.is_distinct >= facts.is_distinct
+        and (is_forced or both.is_distinct >= facts.is_distinct)
         and both.is_symmetric >= facts.is_symmetric
         and both.order in (facts.order, facts.order or both.order)
         and {*facts.sums_to_one} <= {*both.sums_to_one}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 import numpy as np
@@ -170,8 +170,11 @@ class _Drawer:
         self.random = random
         self.fillers: dict[int, Filler] = {}
         for k, (x, known, wanted) in enumerate(zip(inputs, facts, differentiable, strict=True)):
+            if not wanted:
+                known = _with_lone_labels(known, x)
             # What was never differentiated and always the same may be a mask or a constant.
-            if x.dtype.kind in "fc" and x.size and (wanted or known.low < known.high):
+            is_free = known.low < known.high or known.sums_to_one or known.unit_norm
+            if x.dtype.kind in "fc" and x.size and (wanted or is_free):
                 said = domain.get(k) if isinstance(domain, Mapping) else domain if wanted else None
                 self.fillers[k] = Filler(x, known, said)
         self.moved = tuple(k for k in self.fillers if differentiable[k])
@@ -200,6 +203,13 @@ class _Drawer:
             if found is not None:
                 return found
         return filler.draw(shape, self.random, manner)
+
+
+def _with_lone_labels(facts: Facts, x: Array) -> Facts:
+    """The facts with a lone one-hot vector taken for a label, which an input that is not differentiated often is."""
+    axes = tuple(axis for name, axis in facts.open if name == "sums_to_one" and x.ndim and x.shape[axis] > 1)
+    is_label = facts.is_integral and facts.low == 0.0 and facts.high == 1.0
+    return replace(facts, sums_to_one=facts.sums_to_one + axes) if is_label else facts
 
 
 class _Sizes:

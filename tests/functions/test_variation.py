@@ -93,6 +93,8 @@ def missing(facts, values):
         for name in ("is_finite", "is_integral", "is_distinct", "is_symmetric")
         if getattr(facts, name) and not getattr(both, name)
     ]
+    if any(values.shape[axis] == 1 for axis in (*facts.sums_to_one, *facts.unit_norm)):
+        lost = [name for name in lost if name != "is_distinct"]
     lost += ["order"] * (facts.order not in (0, both.order))
     lost += ["sums"] * (not {*facts.sums_to_one} <= {*both.sums_to_one})
     lost += ["norms"] * (not {*facts.unit_norm} <= {*both.unit_norm})
@@ -198,6 +200,21 @@ def test_one_hot_labels_stay_one_hot():
     for v in drawn(p, labels, differentiable=[True, False]):
         assert {*np.unique(v.inputs[1])} <= {0.0, 1.0}
         assert (v.inputs[1].sum(axis=-1) == 1).all()
+
+
+def test_lone_label_stays_one_hot_in_every_size():
+    for v in drawn(numbers(3), np.array([0.0, 1.0, 0.0]), differentiable=[True, False]):
+        assert sorted(v.inputs[1]) == [0.0] * (v.inputs[1].size - 1) + [1.0]
+
+
+def test_uniform_weights_that_are_not_differentiated_keep_their_sum():
+    for v in drawn(numbers(3, 4), np.full(4, 0.25), differentiable=[True, False]):
+        assert v.inputs[1].sum() == pytest.approx(1.0)
+
+
+def test_probabilities_along_an_axis_of_size_one_are_ones():
+    found = next(v.inputs[0] for v in drawn(softmax(numbers(3, 4))) if v.inputs[0].shape == (3, 1))
+    assert (found == 1.0).all()
 
 
 def test_large_tensors_are_drawn_smaller_and_tied_axes_shrink_together():

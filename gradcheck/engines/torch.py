@@ -313,6 +313,11 @@ def _watcher(seen: list[str]) -> Any:
     class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
         """Sees every op below autograd, inside user-defined Functions too."""
 
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            # Otherwise the first op seen imports PyTorch's compiler, which takes two seconds, to keep away from it.
+            return False
+
         def __torch_dispatch__(
             self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:

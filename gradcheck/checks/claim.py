@@ -156,7 +156,7 @@ def disagreement(
 
 
 def coarsest(arrays: Sequence[Array]) -> float:
-    """The largest spacing of numbers at 1 among the dtypes of the floating arrays; that of float64 where there are none."""
+    """The largest spacing of numbers at 1 among the dtypes of the floating arrays, or float64's."""
     floating = [float(np.finfo(array.dtype).eps) for array in arrays if array.dtype.kind in "fc"]
     return max(floating, default=float(np.finfo(np.float64).eps))
 

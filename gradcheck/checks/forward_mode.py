@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradcheck.checks.claim import Claim, Subject, disagreement
+from gradcheck.checks.claim import Claim, Subject, coarsest, disagreement
 from gradcheck.checks.passes import dense, draw_like, positions, pulled, run
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.engines.base import Capability
@@ -40,7 +40,7 @@ def jvp_agrees_with_vjp(subject: Subject) -> Outcome:
     for v, jv in zip(directions, tangents, strict=True):
         for u, jtu in zip(cotangents, gradients, strict=True):
             forward, reverse = inner(u, jv), inner(jtu, v)
-            if abs(forward - reverse) <= _rounding(u, jv) + _rounding(jtu, v):
+            if abs(forward - reverse) <= _rounding(u, jv, subject.noise) + _rounding(jtu, v, subject.noise):
                 continue
             blur = _blur(subject, inputs, u, v, generator)
             if abs(forward - reverse) > blur:
@@ -69,18 +69,18 @@ def pushed(subject: Subject, inputs: Sequence[Array], directions: Sequence[Array
 
 def inner(left: Sequence[Array], right: Sequence[Array]) -> float:
     """The real inner product of two lists of arrays."""
-    return float(sum(np.vdot(a, b).real for a, b in zip(left, right, strict=True)))
+    return float(sum(np.vdot(_wide(a), _wide(b)).real for a, b in zip(left, right, strict=True)))
 
 
-def _rounding(left: Sequence[Array], right: Sequence[Array]) -> float:
+def _wide(array: Array) -> Array:
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
+def _rounding(left: Sequence[Array], right: Sequence[Array], noise: float) -> float:
     """Round-off of `inner`, n * eps * sum|terms|, with the factors themselves good to two ulps."""
     count = sum(a.size for a in left) + 4
-    terms = sum(float((np.abs(a) * np.abs(b)).sum()) for a, b in zip(left, right, strict=True))
-    return count * _eps(left, right) * terms
-
-
-def _eps(*groups: Sequence[Array]) -> float:
-    return max(float(np.finfo(a.dtype).eps) for group in groups for a in group)
+    terms = sum(float((np.abs(_wide(a)) * np.abs(_wide(b))).sum()) for a, b in zip(left, right, strict=True))
+    return count * max(noise, coarsest((*left, *right))) * terms
 
 
 def _blur(
@@ -97,10 +97,10 @@ def _blur(
         x, us, vs = arrays[: ends[0]], arrays[ends[0] : ends[1]], arrays[ends[1] :]
         jv, jtu = pushed(subject, x, vs), pulled(subject, x, us)[len(us) :]
         sides = inner(us, jv), inner(jtu, vs)
-        terms = _rounding(us, jv) + _rounding(jtu, vs)
+        terms = _rounding(us, jv, subject.noise) + _rounding(jtu, vs, subject.noise)
         return np.array(sides[0]), np.array(sides[1]), np.array(terms)
 
-    yardstick = Yardstick(both, (*inputs, *u, *v), generator)
+    yardstick = Yardstick(both, (*inputs, *u, *v), generator, noise=subject.noise)
     forward, reverse, _ = yardstick.bounds()
     blur = float(forward + reverse + yardstick.expected[2])
     for stretch in _STRETCHES:

@@ -84,7 +84,8 @@ def _gradients(
             return found
         return tuple(a + b for a, b in zip(found, pulled(subject, x, w)[outputs:], strict=True))
 
-    return Yardstick(compute, (*inputs, *first, *second), generator, cotangents=len(first) + len(second))
+    count_cotangents = len(first) + len(second)
+    return Yardstick(compute, (*inputs, *first, *second), generator, cotangents=count_cotangents, noise=subject.noise)
 
 
 def _backward_twice(

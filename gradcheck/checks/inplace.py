@@ -37,6 +37,7 @@ def inplace_equals_out_of_place(subject: Subject) -> Outcome:
         subject.generator("in place round-off"),
         cotangents=len(cotangents),
         least=ANOTHER_WAY,
+        noise=subject.noise,
     )
     if not expected.is_finite:
         return Outcome(Verdict.INCONCLUSIVE, "not finite")

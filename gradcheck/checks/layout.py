@@ -80,6 +80,7 @@ def _yardstick(
         generator,
         cotangents=len(cotangents),
         least=ANOTHER_WAY,
+        noise=subject.noise,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gradcheck.checks.claim import coarsest
 from gradcheck.program import Array
 
 Computation = Callable[[tuple[Array, ...]], tuple[Array, ...]]
@@ -19,20 +20,26 @@ _PROBES = 3
 _SAFETY = 4.0
 # Differences of equal values are exactly 0 while these move together, and round-off in another order. Moved apart, they
 # show it; but where a tie decides (a maximum), they show a jump, which is not round-off and is far above this part of
-# the largest magnitude.
+# the largest magnitude (of more, where numbers have few digits: so many of their spacings, at most a part of it).
 _CEILING = 1e-8
+_CEILING_SPACINGS = 2.0**10
+_HIGHEST_CEILING = 0.05
 # A result that is nothing but what cancellation left (the deviations from the mean of equal values, say) has no scale
 # of its own: it is that many ulps, or fewer, of the largest magnitude in sight. Constants inside the function do not
 # move with the inputs, so no probe shows it.
 _REMAINS = 64.0
 # Where a backward pass cancels to 0, what is left is its own round-off, which may be far above that of its result.
 # Cotangents stretched a little show it: thirds, sevenths and elevenths fill the last bits.
-_STRETCHES = (1.0 + 1e-9 / 3.0, 1.0 - 2e-9 / 7.0, 1.0 + 1e-9 / 11.0, 1.0 - 1e-9 / 3.0, 1.0 + 3e-9 / 7.0)
+_STRETCHES = (1.0 / 3.0, -2.0 / 7.0, 1.0 / 11.0, -1.0 / 3.0, 3.0 / 7.0)
+_STRETCH = 1e-9
+_STRETCH_SPACINGS = 16.0
 
 # What a claim grants that compares different ways through memory, where sums run in different orders: memory that is
 # misread shows far above. Constants of the function do not move with the probes, and what cancels between them may grow
 # (the deviations of equal values from their mean, over the root of batch_norm's eps).
 ANOTHER_WAY = 2.0**12
+# But no more than this part of the scale, which so many spacings of float16 are far above.
+_ANY_WAY = 2.0**-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class Yardstick:
         How many arrays, at the end, are cotangents: each result is linear in them all, or does not depend on them.
     least : float
         Ulps of its array's largest magnitude that every bound has at least.
+    noise : float
+        The relative round-off of `compute`, where it is more than that of the arrays' dtypes.
     """
 
     compute: Computation
@@ -78,11 +87,16 @@ class Yardstick:
     generator: np.random.Generator
     cotangents: int = 0
     least: float = 0.0
+    noise: float = 0.0
     expected: tuple[Array, ...] = field(init=False)
     _noise: tuple[Array, ...] | None = field(init=False, default=None)
 
+    epsilon: float = field(init=False)
+    """The relative round-off that counts: the coarsest of all arrays, or `noise`."""
+
     def __post_init__(self) -> None:
         self.expected = self.compute(self.arrays)
+        self.epsilon = max(self.noise, coarsest((*self.arrays, *self.expected)))
 
     @property
     def is_finite(self) -> bool:
@@ -99,7 +113,7 @@ class Yardstick:
         """
         if not self.is_finite:
             raise NotFinite
-        expected = [times * array for array in self.expected]
+        expected = [np.float64(times) * array for array in self.expected]
         if _worst(actual, expected, [abs(times) * bound for bound in self._tight()]) is None:
             return None
         return _worst(actual, expected, [abs(times) * bound for bound in self.bounds()])
@@ -118,8 +132,9 @@ class Yardstick:
         scales = [float(np.abs(e).max()) if e.size else 0.0 for e in self.expected]
         found = []
         for e, scale in zip(self.expected, scales, strict=True):
-            own = growth * (scale if scale > _REMAINS * _eps(e) * largest else largest)
-            found.append(np.full(e.shape, _eps(e) * max(own, self.least * scale)))
+            own = growth * (scale if scale > _REMAINS * self.epsilon * largest else largest)
+            least = min(self.least * self.epsilon, _ANY_WAY) * scale
+            found.append(np.full(e.shape, max(self.epsilon * own, least)))
         return found
 
     def bounds(self) -> list[Array]:
@@ -127,7 +142,7 @@ class Yardstick:
         if self._noise is None:
             # A probe that left the domain says nothing; its NaN must not become a bound.
             together, apart = (self._moves(ties_hold) for ties_hold in (True, False))
-            ceiling = _CEILING * max(
+            ceiling = highest_round_off(self.epsilon) * max(
                 (float(np.abs(e).max()) for e in (*self.expected, *self._floating()) if e.size), default=0.0
             )
             moved = [np.maximum(a, np.where(b <= ceiling, b, 0.0)) for a, b in zip(together, apart, strict=True)]
@@ -137,10 +152,12 @@ class Yardstick:
     def _moves(self, ties_hold: bool) -> list[Array]:
         """For each entry, the largest effect of a few moves; 0 where none can be told."""
         moved = [
-            self.compute(moved_by_ulps(self.arrays, self.generator, self._growth(), ties_hold=ties_hold))
+            self.compute(
+                moved_by_ulps(self.arrays, self.generator, self._growth(), ties_hold=ties_hold, noise=self.noise)
+            )
             for _ in range(_PROBES)
         ]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             gaps = [np.max([np.abs(probe[k] - e) for probe in moved], axis=0) for k, e in enumerate(self.expected)]
         return [np.nan_to_num(gap, posinf=0.0) for gap in gaps]
 
@@ -150,11 +167,12 @@ class Yardstick:
         if not self.cotangents:
             return missed
         held, cotangents = self.arrays[: -self.cotangents], self.arrays[-self.cotangents :]
-        for stretch in _STRETCHES:
-            found = self.compute((*held, *((stretch * u).astype(u.dtype) for u in cotangents)))
+        unit = max(_STRETCH, _STRETCH_SPACINGS * self.epsilon)
+        for stretch in (1.0 + part * unit for part in _STRETCHES):
+            found = self.compute((*held, *((np.float64(stretch) * u).astype(u.dtype) for u in cotangents)))
             for k, (a, e) in enumerate(zip(found, self.expected, strict=True)):
-                with np.errstate(invalid="ignore"):
-                    gap = np.minimum(np.abs(a - stretch * e), np.abs(a - e))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    gap = np.minimum(np.abs(a - np.float64(stretch) * e), np.abs(a - e))
                 missed[k] = max(missed[k], float(np.max(gap, where=gap <= ceiling, initial=0.0)))
         return missed
 
@@ -163,9 +181,17 @@ class Yardstick:
 
 
 def moved_by_ulps(
-    arrays: Sequence[Array], generator: np.random.Generator, ulps: float, *, ties_hold: bool = True
+    arrays: Sequence[Array],
+    generator: np.random.Generator,
+    ulps: float,
+    *,
+    ties_hold: bool = True,
+    noise: float = 0.0,
 ) -> tuple[Array, ...]:
-    """Each floating value moved by `ulps` ulps up or down; equal magnitudes move together if `ties_hold`."""
+    """Each floating value moved by `ulps` ulps up or down; equal magnitudes move together if `ties_hold`.
+
+    `noise` stands for an ulp where it is more than that.
+    """
     magnitudes = [np.abs(a).ravel() for a in arrays if a.dtype.kind in "fc"]
     if not magnitudes:
         return tuple(arrays)
@@ -179,9 +205,15 @@ def moved_by_ulps(
             sign = signs[np.searchsorted(known, np.abs(array).astype(np.float64))]
         else:
             sign = generator.choice([-1.0, 1.0], array.shape)
-        return (array * (1.0 + ulps * _eps(array) * sign)).astype(array.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((array * (1.0 + ulps * max(_eps(array), noise) * sign)).astype(array.dtype))
 
     return tuple(moved(array) for array in arrays)
+
+
+def highest_round_off(epsilon: float) -> float:
+    """The part of the largest magnitude above which a change is a jump, and no round-off."""
+    return max(_CEILING, min(_CEILING_SPACINGS * epsilon, _HIGHEST_CEILING))
 
 
 def fills_float32(array: Array) -> bool:
@@ -199,7 +231,7 @@ def _worst(actual: Sequence[Array], expected: Sequence[Array], bounds: Sequence[
     for k, (a, e, bound) in enumerate(zip(actual, expected, bounds, strict=True)):
         if a.shape != e.shape:
             return Mismatch(k, (), float("nan"), float("nan"), 0.0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             off = np.abs(a - e)
         beyond = ~(off <= bound)  # so that NaN is beyond
         if not beyond.any():

@@ -256,7 +256,11 @@ def _arguments(inputs: Sequence[Any], engine: Engine) -> str:
         text = repr(value)
         return _Name(text if len(text) <= _LONG else f"<{type(value).__name__}>")
 
-    return ", ".join(repr(rebuilt(item, shown)) for item in inputs)
+    def written(item: Any) -> Any:
+        # A subclass of tuple (a size) holds no names.
+        return rebuilt(item, shown) if any(map(engine.is_tensor, leaves(item))) else shown(item)
+
+    return ", ".join(repr(written(item)) for item in inputs)
 
 
 class _Name:

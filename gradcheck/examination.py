@@ -280,7 +280,7 @@ def outcome_of(claim: Claim, subject: Subject, other: Callable[..., Any] | None 
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         if claim.needs & _OPTIONAL:
             raise Unsupported(f"refused with {text}") from error
-        return disagreement(claim, subject, detail=f"raised {text}")
+        return disagreement(claim, subject, detail=f"raised {text}", way="raised")
 
 
 def _first_made_small(outcomes: dict[Claim, Outcome], subject: Subject, seconds: float) -> dict[Claim, Outcome]:
@@ -379,4 +379,5 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _between_parentheses(label: str) -> str:
-    return label[label.index("(") + 1 : -1]
+    """The arguments as they stand in a format string."""
+    return label[label.index("(") + 1 : -1].replace("{", "{{").replace("}", "}}")

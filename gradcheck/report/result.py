@@ -13,6 +13,9 @@ from gradcheck.verdict import Outcome, Verdict
 # A failure is read in a terminal, between other failures.
 _MAX_LINES = 25
 _WIDTH = 118
+# With the lines around it a failure has no more than that, unless it shows a program.
+_VALUES = 5
+_DETAIL = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Report:
 
 
 def format_finding(finding: Finding) -> str:
-    """A finding as indented lines: claim and code, place, input, entry, both values, call, how to see it again.
+    """A finding as indented lines: the claim, the place, the verdict, both values, what is known, the call.
 
     Parameters
     ----------
@@ -82,18 +85,19 @@ def format_finding(finding: Finding) -> str:
     Returns
     -------
     str
-        About ten lines without a final newline; a program's call may add as many as it has steps.
+        Ten to twenty lines without a final newline; a program's call may add as many as it has steps.
     """
     both = ("analytic", "numerical") if finding.code.startswith("GC1") else ("found", "expected")
     rows = [
         ("where", finding.where),
+        ("verdict", _verdict(finding)),
         ("input", finding.argument),
         ("entry", None if finding.entry is None else str(list(finding.entry))),
         (both[0], None if finding.analytic is None else _number(finding.analytic)),
         (both[1], _with_error(finding)),
-        ("detail", finding.detail or None),
-        ("values", finding.values),
+        ("detail", _ended(_wrapped(finding.detail), _DETAIL)),
         ("call", finding.call),
+        ("values", _ended([_cut(line, _WIDTH - 12) for line in (finding.values or "").splitlines()], _VALUES)),
         ("engine", finding.engine),
         ("again", finding.replay and _again(finding.replay)),
     ]
@@ -102,6 +106,24 @@ def format_finding(finding: Finding) -> str:
         if text:
             first, *more = _wrapped(text)
             lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in more)]
+    return "\n".join(lines)
+
+
+def _verdict(finding: Finding) -> str:
+    """``disagree``, and by how much more than the numerical value can be off."""
+    word = Verdict.DISAGREE.value
+    if finding.analytic is None or finding.numeric is None or not finding.error:
+        return word
+    times = abs(finding.analytic - finding.numeric) / finding.error
+    return (
+        f"{word}, {times:.1g} times the estimated error" if math.isfinite(times) and finding.error < math.inf else word
+    )
+
+
+def _ended(lines: list[str], most: int) -> str:
+    """At most so many lines, the last of which says what is missing."""
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"and {len(lines) - most + 1} lines more"]
     return "\n".join(lines)
 
 
@@ -132,5 +154,5 @@ def _number(value: complex | float) -> str:
     return f"{value:.12g}"
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+def _cut(line: str, width: int = _WIDTH) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"

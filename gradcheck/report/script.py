@@ -103,7 +103,7 @@ class _Draft:
         tried = ""
         for body in self._bodies():
             source = f"{self._definitions()}\n{body.lstrip()}"
-            end = outcome(source, self._library())
+            end = outcome(source, self._library(), self.root)
             if end.code == 1 and (self.is_random or "derivative(" not in body or self._is_same(end)):
                 return source
             tried = tried or end.said
@@ -133,10 +133,12 @@ class _Draft:
                 before = library.get_rng_state()
                 namespace: dict[str, Any] = {}
                 try:
-                    executed(self._definitions(), namespace)
+                    executed(self._definitions(), namespace, self.root)
                     found = namespace["function"](*namespace["leaves"](namespace["point"]()))
                 except SyntaxError as error:
                     raise Unwritable(f"its source does not compile ({error})") from error
+                except Unwritable:
+                    raise
                 except Exception as error:
                     problem = f"{type(error).__name__}: {error}".splitlines()[0]
                     continue

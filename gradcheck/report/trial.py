@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -26,12 +26,12 @@ class End:
     expected: float | None = None
 
 
-def outcome(source: str, library: Any) -> End:
-    """Run a script here."""
+def outcome(source: str, library: Any, root: Path) -> End:
+    """Run a script here, as if it lay two levels below `root`."""
     said, namespace, code = io.StringIO(), dict[str, Any](), 0
     try:
         with kept(library), contextlib.redirect_stdout(said):
-            executed(source, namespace)
+            executed(source, namespace, root)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except Exception as error:
@@ -42,14 +42,15 @@ def outcome(source: str, library: Any) -> End:
 
 
 def near(a: float, b: complex | float, error: float) -> bool:
+    """Whether a script's value is the finding's, as far as differences can tell."""
     gap = abs(a - b)
     return bool(gap <= max(1e-4 * abs(b), 10.0 * error)) or (not math.isfinite(a) and not math.isfinite(abs(b)))
 
 
-def executed(source: str, namespace: dict[str, Any]) -> None:
+def executed(source: str, namespace: dict[str, Any], root: Path) -> None:
     """Execute source as a module of its own, which code inside may look up by its name."""
     module = ModuleType("_stand_alone_script")
-    module.__file__ = os.path.join(os.getcwd(), ".gradcheck", "repro", "script.py")
+    module.__file__ = str(root / ".gradcheck" / "repro" / "script.py")
     sys.modules[module.__name__] = module
     try:
         exec(compile(source, module.__file__, "exec", dont_inherit=True), vars(module))

@@ -29,12 +29,13 @@ def test_a_finding_reads_as_one_line_for_each_fact():
     assert format_finding(FINDING).splitlines() == [
         "GC101 vjp_matches_numeric: The gradient is the numerical derivative.",
         "  where     rows.py:12 in RowMax.backward",
+        "  verdict   disagree, 2e+12 times the estimated error",
         "  input     x0, shape (1, 2), float64, strides (2, 1)",
         "  entry     [0, 1]",
         "  analytic  0.5",
         "  numerical 1 ± 3e-13   (they differ by 0.5)",
-        "  values    x0 = [[0., 1.]]",
         "  call      RowMax.apply(x0)",
+        "  values    x0 = [[0., 1.]]",
         "  engine    torch-cpu",
         "  again     pytest --gradcheck --gradcheck-replay=1a2b",
     ]
@@ -42,7 +43,7 @@ def test_a_finding_reads_as_one_line_for_each_fact():
 
 def test_what_is_not_known_has_no_line():
     bare = Finding("eval_is_deterministic", "GC401", "In eval mode, nothing is drawn.", "torch-cpu", "module(x0)")
-    assert len(format_finding(bare).splitlines()) == 3
+    assert len(format_finding(bare).splitlines()) == 4
 
 
 def test_claims_about_anything_but_values_compare_found_with_expected():
@@ -64,6 +65,15 @@ def test_a_program_keeps_its_lines_and_their_indentation():
 def test_long_details_are_wrapped():
     text = format_finding(replace(FINDING, detail="word " * 60))
     assert max(len(line) for line in text.splitlines()) <= 118
+
+
+def test_long_values_and_details_are_cut_so_that_a_finding_has_at_most_22_lines():
+    values = "\n".join(f"x{k} = {'0., ' * 100}" for k in range(40))
+    changed = replace(FINDING, values=values, detail="word " * 300, sentence="word " * 22)
+    lines = format_finding(changed).splitlines()
+    assert len(lines) <= 22
+    assert max(map(len, lines)) <= 140
+    assert "            and 36 lines more" in lines
 
 
 def report(**changes):

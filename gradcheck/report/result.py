@@ -115,9 +115,9 @@ def _verdict(finding: Finding) -> str:
     if finding.analytic is None or finding.numeric is None or not finding.error:
         return word
     times = abs(finding.analytic - finding.numeric) / finding.error
-    return (
-        f"{word}, {times:.1g} times the estimated error" if math.isfinite(times) and finding.error < math.inf else word
-    )
+    if not times >= 1.0:  # a value or its estimate is not finite
+        return word
+    return f"{word}, {'far beyond' if times >= 100.0 else f'{times:.0f} times'} the estimated error"
 
 
 def _ended(lines: list[str], most: int) -> str:

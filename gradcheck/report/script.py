@@ -277,7 +277,8 @@ class _Draft:
         if shown.directions:
             name = "signs" if self.finding.code == "GC701" else "directions"
             what = "Which way each number moves." if name == "signs" else "A tangent for each input in WANTED."
-            yield name, what, shown.directions
+            # A sign in an integer dtype would bring the number that it moves to the default one.
+            yield name, what, [v.astype(np.float64) if name == "signs" else v for v in shown.directions]
         if shown.second:
             name = "seconds" if self.finding.code == "GC104" else "others"
             yield name, "Cotangents of the gradients." if name == "seconds" else "Other cotangents.", shown.second

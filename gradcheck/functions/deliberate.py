@@ -140,7 +140,7 @@ class _Masked:
     def __call__(self, *tensors: Any) -> tuple[Any, ...]:
         engine = self._subject.engine
         outputs = [y for y in as_tuple(self._subject.function(*tensors)) if engine.kind(y) == "f"]
-        # Where a given direction changes shapes, the caller notices: nothing is masked then.
+        # Other shapes than at the subject's point raise here, and a point that raises is left out.
         return tuple(y * engine.tensor(m) for y, m in zip(outputs, self._masks, strict=True))
 
 
@@ -300,7 +300,11 @@ def _is_right_inside(sampler: Sampler, k: int, low: Floats, high: Floats) -> boo
     inputs = list(evaluation.subject.inputs)
     inputs[k] = inside.reshape(point.shape).astype(point.dtype)
     allowed = max(evaluation.subject.rtol, 8.0 * sampler.precision)
-    for at in (evaluation.at(inputs), evaluation):
+    try:
+        middle = evaluation.at(inputs)
+    except Exception:  # off the domain of a stranger's function
+        return False
+    for at in (middle, evaluation):
         u = directions.cotangent(sampler.random, low.size)
         found = at.pullback(u)[k]
         ratio = np.zeros(u.shape) if found is None else flat([found]) / u

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gradcheck.checks.claim import Subject
-from gradcheck.numeric.differences import Curve, Floats
+from gradcheck.checks.claim import Subject, coarsest
+from gradcheck.numeric.differences import NARROW, Curve, Floats
 from gradcheck.program import Array, Program
 
 Sampled = Callable[[Sequence[Array]], Sequence[Array]]
@@ -32,6 +32,12 @@ class Evaluation:
         The differentiable floating inputs that have entries.
     outputs : tuple of arrays
         The floating outputs.
+    noise : float
+        The round-off where it is more than that of the arrays' dtypes.
+    epsilon : float
+        The relative round-off of values and gradients.
+    floor : array or float
+        The round-off that each output has at least, where that is not `epsilon` times its size.
     """
 
     def __init__(self, subject: Subject, sample: Sampled | None = None) -> None:
@@ -47,6 +53,14 @@ class Evaluation:
         self._tensors = [t for t, _ in floating]
         self.outputs = tuple(a for _, a in floating)
         self.size = sum(a.size for a in self.outputs)
+        self.noise = subject.noise
+        self.epsilon = max(subject.epsilon, coarsest(self.outputs))
+        self.floor: Floats | float = 0.0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Values carry too few digits for small steps."""
+        return self.epsilon > NARROW
 
     def point(self, k: int) -> Array:
         """Input number `k`."""
@@ -73,7 +87,11 @@ class Evaluation:
 
     def at(self, inputs: Sequence[Array]) -> Evaluation:
         """The same function at other inputs."""
-        return Evaluation(replace(self.subject, inputs=tuple(inputs)), self._given)
+        return Evaluation(self.at_inputs(inputs), self._given)
+
+    def at_inputs(self, inputs: Sequence[Array]) -> Subject:
+        """The subject at other inputs."""
+        return replace(self.subject, inputs=tuple(inputs))
 
     def moved_inputs(self, directions: dict[int, Floats], step: float, *, dense: bool = False) -> tuple[Array, ...]:
         """The inputs at ``x + step * v``, with their strides unless `dense`."""
@@ -94,9 +112,12 @@ class Evaluation:
 
         Raises nothing at t != 0: where the function refuses the point, or answers with other shapes, its value is NaN.
         """
+        return self.curve(directions, self.size, dense=dense)
+
+    def curve(self, directions: dict[int, Floats], size: int, *, dense: bool) -> Curve:
+        """The function's own outputs, `size` of them, along a line."""
         inputs = list(self.subject.inputs)
         movers = [(k, _mover(inputs[k], v, dense)) for k, v in directions.items()]
-        size = self.size
 
         def phi(t: float) -> Floats:
             for k, mover in movers:

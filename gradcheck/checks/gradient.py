@@ -12,21 +12,27 @@ import numpy as np
 from gradcheck.checks.claim import Subject, describe, listed
 from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
+from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import EPSILON, NOT_FINITE, Floats
+from gradcheck.numeric.differences import FEW_DIGITS, NOT_FINITE, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
 VJP = ("vjp_matches_numeric", "GC101", "The gradient is the numerical derivative, projected on random directions.")
 LINEAR = ("backward_is_linear_in_cotangent", "GC103", "The backward pass is linear in the cotangent.")
 
+# Where numbers have few digits, their range may be small too, and sums of round-offs are no small part of anything.
+FEW_COMBINATIONS = ((-1.0, 0.0), (0.0, 0.0), (2.5, -1.5), (64.0, 3.0), (1.0 / 64.0, -1.0 / 64.0))
+FEW_ROUNDOFFS = 16.0
 # a * u + b * w for these: both signs, zero, and magnitudes that meet any threshold on the way.
 COMBINATIONS = ((-1.0, 0.0), (0.0, 0.0), (2.5, -1.5), (1e6, 3.0), (1e-6, -1e-6))
 # Round-offs of two backward passes that count as possible, in units of the gradient's largest entry.
 LINEAR_ROUNDOFFS = 256.0
 # How far the measured round-off of the backward pass itself may be exceeded.
 LINEAR_NOISES = 32.0
+# Smallest normal numbers that a result may be off by: below them there are few digits, or none.
+FEWEST = 4.0
 
 
 def vjp_matches_numeric(subject: Subject) -> Outcome:
@@ -52,8 +58,12 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
         return misfit
     program = subject.program
     single = program is not None and len(program.steps) == 1
+    if evaluation.is_narrow:
+        evaluation = projected = Projected(subject, random)
+        if not projected.is_finite:
+            return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     oracle = Oracle(
-        evaluation, random, subject.rtol,
+        evaluation, random, subject.resolution,
         single=single, strict_precision=program is None, kinked=not single and has_kinks(program),
     )  # fmt: skip
     return conclude(subject, VJP, oracle.examine())
@@ -90,7 +100,10 @@ def _linear(subject: Subject, evaluation: Evaluation) -> Outcome:
     # What a gradient's round-off is at least: an output's own, over the change of the input that it answers to.
     unit = float(np.max(np.abs(np.where(np.isfinite(flat(evaluation.outputs)), flat(evaluation.outputs), 0.0))))
     noise: dict[int, float] | None = None
-    for a, b in COMBINATIONS:
+    epsilon = evaluation.epsilon
+    is_few = epsilon > FEW_DIGITS
+    roundoff = (FEW_ROUNDOFFS if is_few else LINEAR_ROUNDOFFS) * epsilon
+    for a, b in FEW_COMBINATIONS if is_few else COMBINATIONS:
         found = _gradients(evaluation, a * u + b * w)
         for k in evaluation.moved:
             with np.errstate(all="ignore"):
@@ -98,11 +111,13 @@ def _linear(subject: Subject, evaluation: Evaluation) -> Outcome:
                 size = float(np.max(np.where(known[k], np.abs(a * of_u[k]) + np.abs(b * of_w[k]), 0.0)))
                 gap = np.where(known[k], np.abs(found[k] - expected), 0.0)
             gap = np.where(np.isnan(gap), np.inf, gap)
-            if (gap <= LINEAR_ROUNDOFFS * EPSILON * size).all():
+            if (gap <= roundoff * size).all():
                 continue
             noise = noise or _backward_noise(evaluation, u, of_u)
             own = 2.0 * unit / extent(evaluation.point(k))
-            allowed = LINEAR_ROUNDOFFS * EPSILON * (size + (abs(a) + abs(b)) * own)
+            allowed = roundoff * (size + (abs(a) + abs(b)) * own) + FEWEST * float(
+                np.finfo(evaluation.point(k).dtype).tiny
+            )
             allowed += LINEAR_NOISES * (abs(a) + abs(b)) * noise[k]
             if (gap > allowed).any():
                 outcome = _not_linear(subject, k, gap, found[k], expected, allowed, (a, b))
@@ -125,7 +140,8 @@ def _backward_noise(evaluation: Evaluation, u: Floats, of_u: Mapping[int, Floats
     """Round-off of the backward pass, measured: how far slightly stretched cotangents miss the stretched gradient."""
     noise = dict.fromkeys(evaluation.moved, 0.0)
     # Thirds fill the last bits, which powers of two leave alone. A threshold or a sign is far from u and not seen.
-    for stretch in (1.0 + 1e-9 / 3.0, 1.0 - 2e-9 / 3.0, 1.0 + 5e-9 / 7.0):
+    unit = max(1e-9, 16.0 * evaluation.epsilon)
+    for stretch in (1.0 + unit / 3.0, 1.0 - 2.0 * unit / 3.0, 1.0 + 5.0 * unit / 7.0):
         for k, g in _gradients(evaluation, stretch * u).items():
             with np.errstate(all="ignore"):
                 gap = np.abs(g - stretch * of_u[k])

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradcheck.checks.evaluation import Evaluation, aliased, shares_memory
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import Flags, Floats
+from gradcheck.numeric.differences import FEW_DIGITS, Flags, Floats
 from gradcheck.program import Array
 
 
@@ -41,7 +41,7 @@ class Move:
 
 def drawn(evaluation: Evaluation, random: np.random.Generator, group: Sequence[int], *, dense: bool) -> Move:
     """A random move of the inputs in `group`."""
-    made = {k: directions.direction(random, evaluation.point(k)) for k in group}
+    made = {k: _direction(evaluation, random, k) for k in group}
     if not dense:
         made = {k: _joined(evaluation.point(k), v) for k, v in made.items()}
     return Move(made, dense)
@@ -55,7 +55,7 @@ def masked(evaluation: Evaluation, move: Move, keep: dict[int, Flags]) -> Move:
 
 def fresh(evaluation: Evaluation, random: np.random.Generator, move: Move) -> Move:
     """Another random move of the same entries."""
-    other = Move({k: directions.direction(random, evaluation.point(k)) for k in move.directions}, move.dense)
+    other = Move({k: _direction(evaluation, random, k) for k in move.directions}, move.dense)
     return masked(evaluation, other, {k: v != 0.0 for k, v in move.directions.items()})
 
 
@@ -84,6 +84,10 @@ def is_special(point: Array) -> Flags:
     values, inverse, counts = np.unique(point, return_inverse=True, return_counts=True)
     special = (values == np.rint(values)) | (counts > 1)
     return np.asarray(special[inverse].reshape(point.shape), dtype=np.bool_)
+
+
+def _direction(evaluation: Evaluation, random: np.random.Generator, k: int) -> Floats:
+    return directions.direction(random, evaluation.point(k), few=evaluation.epsilon > FEW_DIGITS)
 
 
 def _joined(point: Array, direction: Floats) -> Floats:

@@ -76,7 +76,7 @@ class Oracle:
         self.evaluation = evaluation
         self.random = random
         self.rtol = rtol
-        self.strict_precision = strict_precision
+        self.strict_precision = strict_precision and not evaluation.is_narrow
         known = [tuple(k for k in group) for group in groups or () if group]
         self.groups = known or [(k,) for k in evaluation.moved]
         self.single, self.floor, self.kinked = single, floor, kinked
@@ -137,6 +137,7 @@ class Oracle:
             one = survey(
                 gradients, v, sizes, cotangents, derivative,
                 natural=[at.natural(u) for u in cotangents], limit=WEAKEST * self.rtol,
+                epsilon=self.evaluation.epsilon,
             )  # fmt: skip
             if one is None:
                 self._noise = None  # what spoils one line need not touch another
@@ -214,6 +215,7 @@ class Oracle:
         at = self.at
         with np.errstate(all="ignore"):
             small = np.maximum(ZERO * np.maximum(np.abs(at.base), at.floor / EPSILON), 1e-4 * np.abs(found.value))
+            small = np.maximum(small, self.rtol * np.abs(found.value))
             good = found.smooth & found.finite & (found.error <= small) & (u != 0.0)
         attempts: list[tuple[Move, Floats]] = []
         if good.any() and not good[u != 0.0].all():

@@ -12,10 +12,11 @@ from gradcheck.checks.claim import Subject
 from gradcheck.checks.evaluation import Evaluation, as_tuple, extent, flat, has_kinks, split
 from gradcheck.checks.gradient import conclude, refusals_are_no_verdict
 from gradcheck.checks.oracle import Oracle
+from gradcheck.checks.projected import Projected
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import EPSILON, Floats
+from gradcheck.numeric.differences import NOT_FINITE, Floats
 from gradcheck.program import Array
-from gradcheck.verdict import VACUOUS, Outcome
+from gradcheck.verdict import VACUOUS, Outcome, Verdict
 
 SECOND = (
     "second_order_matches_numeric",
@@ -48,10 +49,14 @@ def second_order_matches_numeric(subject: Subject) -> Outcome:
     )
     with refusals_are_no_verdict(subject):
         evaluation = Evaluation(lifted, gradient.sampled)
+        if evaluation.is_narrow:
+            evaluation = projected = Projected(lifted, random, gradient.sampled)
+            if not projected.is_finite:
+                return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
         groups: list[tuple[int, ...]] = [(k,) for k in evaluation.moved if k < count]
         groups.append(tuple(k for k in evaluation.moved if k >= count))
         oracle = Oracle(
-            evaluation, random, subject.rtol,
+            evaluation, random, subject.resolution,
             groups=groups, floor=_floor(first, cotangents), kinked=has_kinks(subject.program),
         )  # fmt: skip
         outcome = conclude(lifted, SECOND, oracle.examine())
@@ -69,7 +74,7 @@ def _floor(first: Evaluation, cotangents: Sequence[Floats]) -> float:
     """Round-off that a gradient has at least: 1 - tanh(19)**2 is 0 or 2e-16 and does not move for small steps."""
     y = flat(first.outputs)
     size = float(np.max(np.where(np.isfinite(y), np.abs(y * flat(cotangents)), 0.0)))
-    return 2.0 * EPSILON * size / min(extent(first.point(k)) for k in first.moved)
+    return 2.0 * first.epsilon * size / min(extent(first.point(k)) for k in first.moved)
 
 
 class _Gradient:

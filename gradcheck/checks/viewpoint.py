@@ -8,16 +8,16 @@ import numpy as np
 
 from gradcheck.checks.evaluation import Evaluation, flat
 from gradcheck.checks.move import Move
-from gradcheck.checks.roundoff import moved_by_ulps
-from gradcheck.numeric.differences import EPSILON, Derivative, Flags, Floats, Ladder
+from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps
+from gradcheck.numeric.differences import NARROW, Derivative, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import Comparison, compare
 
 # The round-off of a gradient: the largest effect of so many moves of inputs and cotangent by a few ulps, times this.
 _PROBES = 3
 _SAFETY = 8.0
 _ULPS = 4.0
-# A larger part of the largest magnitude is no round-off but a jump: another branch of a rule, another layout.
-_CEILING = 1e-8
+# Where numbers have few digits, four of their spacings are no small move.
+_NARROW_ULPS = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +67,11 @@ class Viewpoint:
     def ladder(self, move: Move, noise: Floats | None = None) -> Ladder:
         """Samples along a move; `noise` is the outputs' round-off where it is known already."""
         phi = self.evaluation.along(move.directions, dense=move.dense)
-        return Ladder(phi, base=self.base, floor=self.floor, noise=noise)
+        epsilon = self.evaluation.epsilon
+        return Ladder(phi, base=self.base, floor=self._least(), noise=noise, epsilon=epsilon)
+
+    def _least(self) -> Floats | float:
+        return np.maximum(self.floor, self.evaluation.floor) if self.evaluation.is_narrow else self.floor
 
     def measure(self, ladder: Ladder, effort: int) -> Derivative:
         """The derivative, with its evaluations counted."""
@@ -101,11 +105,12 @@ class Viewpoint:
             return compare(
                 g, v, u, found,
                 natural=self.natural(u), rtol=self.rtol, last=last, single=self.single, doubt=doubt,
+                epsilon=self.evaluation.epsilon,
             )  # fmt: skip
 
     def natural(self, u: Floats) -> float:
         """The size of the outputs, weighted by u."""
-        size = np.maximum(np.where(self.finite, np.abs(self.base), 0.0), self.floor / EPSILON)
+        size = np.maximum(np.where(self.finite, np.abs(self.base), 0.0), self._least() / self.evaluation.epsilon)
         return float(np.abs(u) @ size)
 
     def shifted(self, move: Move, step: float) -> Viewpoint | None:
@@ -128,9 +133,11 @@ class Viewpoint:
         noise = {k: np.zeros(g.shape) for k, g in expected.items()}
         arrays = (*self.evaluation.subject.inputs, u)
         magnitudes = [np.abs(a[np.isfinite(a)]) for a in (*arrays, *expected.values()) if a.dtype.kind == "f"]
-        ceiling = _CEILING * max(float(m.max(initial=0.0)) for m in magnitudes)
+        epsilon = self.evaluation.epsilon
+        ulps = _NARROW_ULPS if epsilon > NARROW else _ULPS
+        ceiling = highest_round_off(epsilon) * max(float(m.max(initial=0.0)) for m in magnitudes)
         for probe in range(2 * _PROBES):
-            moved = moved_by_ulps(arrays, self.random, _ULPS, ties_hold=probe < _PROBES)
+            moved = moved_by_ulps(arrays, self.random, ulps, ties_hold=probe < _PROBES, noise=self.evaluation.noise)
             try:
                 evaluation = self.evaluation.at(moved[:-1])
                 found = pulled(evaluation, moved[-1])

@@ -7,8 +7,8 @@ every window of consecutive steps is a Richardson table of ratio two. Source of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ QUICK = (8, 9, 10)
 NEARBY = (19, 18)
 RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)))
 EFFORTS = len(RUNS)
+# The same where values carry the digits of float32, and where they carry fewer: there noise leaves the largest steps
+# alone, and tables of two steps.
+FEW_DIGITS = 2.0**-18
+NARROW_RUNS = (tuple(range(2, 14)), tuple(range(1, 17)), tuple(range(20)))
+SHORT_RUNS = (tuple(range(1, 10)), tuple(range(12)), tuple(range(12)))
 
 # Standard deviations of the measured noise that count as possible: the noise is measured from few samples. Found on
 # tests/gradcheck/numeric/family.py, where the true error exceeds the last effort's estimate in under 1 of 1,000 draws.
@@ -43,8 +48,9 @@ CONVERGENCE = 64.0
 # The same for the short ladder, whose third-best table is a plain difference quotient: there it gains 2**18.
 QUICK_CONVERGENCE = 2.0**14
 
-# Part of the function's size; float32 arithmetic stays below 1e-7.
+# Part of the function's size; float32 arithmetic stays below 1e-7. In a narrow precision, units of its round-off.
 NOISY = 1e-6
+NOISY_SPACINGS = 64.0
 # How far the estimates of two windows may be exceeded before the one with the larger steps is dropped.
 DOUBT = 1.5
 # By how much one-sided derivatives must be better than the central one to be believed in its place.
@@ -140,6 +146,8 @@ class _Table:
 
 _CENTRAL = _Table.of(4, 2, 2)
 _SIDED = _Table.of(4, 1, 1)
+_SHORT_CENTRAL = _Table.of(2, 2, 2)
+_SHORT_SIDED = _Table.of(2, 1, 1)
 _SIDE = np.array([1.0, -14.0, 56.0, -64.0])  # of f(h) - f(0) at h .. h/8: removes h, h**2 and h**3
 _SIDE_NORM = float(np.sqrt(np.sum(_SIDE**2) + np.sum(_SIDE) ** 2))
 
@@ -188,6 +196,8 @@ class Ladder:
     noise : array or None
         The noise of the function along another line through the same point: the short ladder then takes no nearby
         steps of its own.
+    epsilon : float
+        The relative round-off of the values. Above `NARROW`, all steps are large ones.
 
     Attributes
     ----------
@@ -195,7 +205,7 @@ class Ladder:
         What the nearby steps of the short ladder showed, or what was given.
     """
 
-    __slots__ = ("_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise")
+    __slots__ = ("_epsilon", "_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise")
 
     def __init__(
         self,
@@ -205,8 +215,10 @@ class Ladder:
         base: Floats | None = None,
         floor: Floats | float = 0.0,
         noise: Floats | None = None,
+        epsilon: float = EPSILON,
     ) -> None:
         self._phi = phi
+        self._epsilon = epsilon
         self._floor = floor
         self.noise = noise
         self._scale = scale
@@ -225,23 +237,42 @@ class Ladder:
         return found
 
     def _measured(self, effort: int) -> Derivative:
+        if self._epsilon > NARROW:
+            return self._narrow(SHORT_RUNS[effort] if self._epsilon > FEW_DIGITS else NARROW_RUNS[effort])
         run = RUNS[effort]
         is_shorter = effort == 0 and self.noise is not None
-        for exponent in run if is_shorter else (*run, *NEARBY):
+        self._take(run if is_shorter else (*run, *NEARBY))
+        if effort == 0:
+            return self._quick(QUICK if is_shorter else (*QUICK, *NEARBY))
+        plus, minus, steps = self._sides(run)
+        if effort == EFFORTS - 1:
+            for side in plus, minus:
+                side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
+        return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
+
+    def _narrow(self, run: tuple[int, ...]) -> Derivative:
+        """From large steps alone; what the narrow precision leaves as noise is known, and measured too."""
+        self._take(run)
+        plus, minus, steps = self._sides(run)
+        least = self._least(plus, minus)
+        noise = np.maximum(self._noise(plus, minus), least)
+        found = _derivative(self.base, plus, minus, steps, noise, self.evaluations, is_short=self._epsilon > FEW_DIGITS)
+        return replace(found, noisy=noise > NOISY_SPACINGS * least)
+
+    def _take(self, exponents: Sequence[int]) -> None:
+        """Sample both sides where that was not done."""
+        for exponent in exponents:
             if exponent not in self._plus:
                 step = self._scale * 2.0**-exponent
                 self._plus[exponent] = self._phi(step)
                 self._minus[exponent] = self._phi(-step)
                 self.evaluations += 2
-        if effort == 0:
-            return self._quick(QUICK if is_shorter else (*QUICK, *NEARBY))
+
+    def _sides(self, run: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
+        """The samples above and below, and their steps."""
         plus = np.array([self._plus[e] for e in run])
         minus = np.array([self._minus[e] for e in run])
-        steps = self._scale * 2.0 ** -np.array(run, dtype=np.float64)
-        if effort == EFFORTS - 1:
-            for side in plus, minus:
-                side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
-        return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
+        return plus, minus, self._scale * 2.0 ** -np.array(run, dtype=np.float64)
 
     def _quick(self, exponents: tuple[int, ...]) -> Derivative:
         """The short ladder: everything is one small matrix product; what is not finite leaves it to the longer ones."""
@@ -283,7 +314,7 @@ class Ladder:
         """One unit in the last place of the largest value on the way: less noise than that is luck."""
         largest = np.maximum(np.abs(np.where(np.isfinite(plus), plus, 0.0)).max(axis=0), np.abs(self.base))
         largest = np.maximum(largest, np.abs(np.where(np.isfinite(minus), minus, 0.0)).max(axis=0))
-        return np.asarray(np.maximum(EPSILON * largest, self._floor))
+        return np.asarray(np.maximum(self._epsilon * largest, self._floor))
 
     def _noise(self, plus: Floats, minus: Floats) -> Floats:
         """Standard deviation of the round-off from one-sided differences over many small steps.
@@ -301,10 +332,10 @@ class Ladder:
         quiet = squares == 0.0
         squares = np.where(quiet & (quiet.mean(axis=0) < 0.7), np.nan, squares)
         # 0.455: the median of the square of a standard normal variable. A side that does not exist says nothing.
-        return np.maximum(
-            np.sqrt(_median(squares) / 0.455),
-            np.maximum(self._least(plus[small:], minus[small:]), _quantum(np.concatenate([plus, minus]) - self.base)),
-        )
+        measured = np.maximum(np.sqrt(_median(squares) / 0.455), self._least(plus[small:], minus[small:]))
+        if self._epsilon > NARROW:
+            return np.asarray(measured)
+        return np.maximum(measured, _quantum(np.concatenate([plus, minus]) - self.base))
 
 
 def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> Derivative:
@@ -374,16 +405,24 @@ def _median(rows: Floats) -> Floats:
 
 
 def _derivative(
-    base: Floats, plus: Floats, minus: Floats, steps: Floats, noise: Floats, evaluations: int
+    base: Floats,
+    plus: Floats,
+    minus: Floats,
+    steps: Floats,
+    noise: Floats,
+    evaluations: int,
+    *,
+    is_short: bool = False,
 ) -> Derivative:
     """Assemble the result from the samples of one run."""
     column = steps[:, None]
-    central = _windows((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), _CENTRAL, CONVERGENCE)
-    rising = _windows((plus - base) / column, steps, noise * np.sqrt(2.0), _SIDED, 1.0)
-    falling = _windows((base - minus) / column, steps, noise * np.sqrt(2.0), _SIDED, 1.0)
-    (value, error), (second, second_error) = _best(*central, apart=4)
-    (right, right_error), again_right = _best(*rising, apart=4)
-    (left, left_error), again_left = _best(*falling, apart=4)
+    both, one = (_SHORT_CENTRAL, _SHORT_SIDED) if is_short else (_CENTRAL, _SIDED)
+    central = _windows((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both, CONVERGENCE)
+    rising = _windows((plus - base) / column, steps, noise * np.sqrt(2.0), one, 1.0)
+    falling = _windows((base - minus) / column, steps, noise * np.sqrt(2.0), one, 1.0)
+    (value, error), (second, second_error) = _best(*central, apart=both.size)
+    (right, right_error), again_right = _best(*rising, apart=one.size)
+    (left, left_error), again_left = _best(*falling, apart=one.size)
     one_sided = np.isfinite(right_error) ^ np.isfinite(left_error)
     if one_sided.any():
         only, only_error = _pick(np.isfinite(right_error), (right, right_error), (left, left_error))
@@ -400,7 +439,7 @@ def _derivative(
         again = (again_left[0] + again_right[0]) / 2.0, (again_left[1] + again_right[1]) / 2.0
         second, second_error = _pick(bent, again, (second, second_error))
         unresolved = _unresolved(value, error, noise, float(steps[0]))
-    mild = min(8, len(steps) - 1)  # where neither truncation nor noise rules
+    mild = 1 if is_short else min(8, len(steps) - 1)  # where neither truncation nor noise rules
     bend = (plus[mild] - 2.0 * base + minus[mild]) / steps[mild] ** 2
     return Derivative(
         value=value, error=error, left=left, right=right, left_error=left_error, right_error=right_error,

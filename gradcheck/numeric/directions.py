@@ -30,13 +30,15 @@ def magnitudes(random: np.random.Generator, size: int) -> Floats:
     return random.integers(64, 256, size=size) / 128.0
 
 
-def direction(random: np.random.Generator, values: npt.NDArray[Any]) -> Floats:
+def direction(random: np.random.Generator, values: npt.NDArray[Any], *, few: bool = False) -> Floats:
     """A direction that changes each entry of `values` by its own size, half of them downwards.
 
     Parameters
     ----------
     values : array
         The input. Entries below 1/16 of the largest are moved by that much, an all-zero input by about 1.
+    few : bool
+        By a power of two: steps are exact then where values have few digits.
 
     Returns
     -------
@@ -47,7 +49,8 @@ def direction(random: np.random.Generator, values: npt.NDArray[Any]) -> Floats:
     largest = float(size.max(initial=0.0)) or 1.0
     # An exact zero says nothing of its scale; the largest entry's is as good a guess as any.
     size = np.where(size == 0.0, largest, np.maximum(size, SMALLEST * largest))
-    step = signs(random, size.size) * magnitudes(random, size.size)
+    step = signs(random, size.size)
+    step *= 2.0 ** random.integers(-1, 2, size=size.size) if few else magnitudes(random, size.size)
     # Steps of a few bits: x + t * v is then exact down to t = 2**-33. A direction whose last bits are rounded off in
     # the sum is another direction, by up to 2**-32 and at all small steps alike, which no noise measure sees.
     return np.asarray(step.reshape(size.shape) * 2.0 ** np.rint(np.log2(size)))

@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradcheck.numeric.differences import EDGE, EPSILON, KINK, NOISE, NOT_FINITE, Derivative, Flags, Floats
+from gradcheck.numeric.differences import (
+    EDGE,
+    EPSILON,
+    FEW_DIGITS,
+    KINK,
+    NARROW,
+    NOISE,
+    NOT_FINITE,
+    Derivative,
+    Flags,
+    Floats,
+)
 from gradcheck.verdict import Verdict
 
 # Round-offs of a backward pass that count as possible, in units of the sum of its terms' sizes. Ten-op programs of the
@@ -22,6 +33,10 @@ NEGLIGIBLE = 3e-3
 # A numerical derivative whose error is under this part of the function's own size may pass for zero.
 ZERO = 1e-9
 TINY = float(np.finfo(np.float64).tiny)
+# In a narrow precision, of relative round-off epsilon: round-offs of a backward pass in units of the root of the sum of
+# its terms' squares, and what may pass for zero.
+NARROW_ROUNDOFFS = 4.0
+NARROW_ZERO = 2.0**10
 # Relative precision that one-sided derivatives must have for the interval between them to mean anything.
 SIDED_RTOL = 1e-4
 
@@ -72,6 +87,7 @@ def compare(
     last: bool = False,
     single: bool = False,
     doubt: float = 0.0,
+    epsilon: float = EPSILON,
 ) -> Comparison:
     """Compare ``<J^T u, v>`` with ``<u, J v>``.
 
@@ -94,6 +110,8 @@ def compare(
         The function is one op, so that right conventions at a kink lie between its one-sided derivatives.
     doubt : float
         The measured round-off of the analytic side.
+    epsilon : float
+        The relative round-off of values and gradients. Above `NARROW`, a difference below `rtol` is no disagreement.
 
     Notes
     -----
@@ -110,13 +128,16 @@ def compare(
     numeric = float(np.add.reduce(parts))
     error = float(size @ derivative.error[active]) if active.any() else 0.0
     spread = float(size @ derivative.curvature[active]) if active.any() else 0.0
-    error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
+    if epsilon > NARROW:
+        error += NARROW_ROUNDOFFS * epsilon * (_norm(terms) + spread) + doubt
+    else:
+        error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
     slope = derivative.slope[active]
     natural = max(natural, float(size @ np.where(np.isfinite(slope), slope, 0.0)))
     scale = max(_norm(parts), abs(numeric))
     if np.isfinite(analytic):
         scale = max(scale, _norm(terms), abs(analytic))
-    made = _Judge(analytic, numeric, error, scale, natural, doubt, rtol, active, derivative)
+    made = _Judge(analytic, numeric, error, scale, natural, doubt, rtol, active, derivative, epsilon)
     if not np.isfinite(analytic):
         return made.not_finite(last and single)
     if derivative.smooth[active].all() and np.isfinite(error):
@@ -139,12 +160,14 @@ class _Judge:
     rtol: float
     active: Flags
     derivative: Derivative
+    epsilon: float = EPSILON
 
     def not_finite(self, at_kink: bool) -> Comparison:
         """A gradient that is infinite or NaN, where the derivative is known to be finite, is wrong."""
         sided = self.derivative.left_error + self.derivative.right_error
         known = at_kink and np.isfinite(sided[self.active]).all()
         known = (known or self.derivative.smooth[self.active].all()) and np.isfinite(self.numeric)
+        known = bool(known) and self.epsilon <= FEW_DIGITS  # there, what is large overflows by right
         if known and self.derivative.finite[self.active].all() and not self.derivative.unresolved[self.active].any():
             return self._end(Verdict.DISAGREE)
         return self._end(Verdict.INCONCLUSIVE, NOT_FINITE)
@@ -153,7 +176,8 @@ class _Judge:
         """Where left and right derivatives agree."""
         difference = abs(self.analytic - self.numeric)
         margin = MARGIN if difference > self.rtol * self.scale else SMALL_MARGIN
-        if difference > max(margin * self.error, NEGLIGIBLE * self.rtol * self.scale):
+        is_narrow = self.epsilon > NARROW
+        if difference > max(margin * self.error, (1.0 if is_narrow else NEGLIGIBLE) * self.rtol * self.scale):
             if self._confirmed(cotangent, margin):
                 return self._end(Verdict.DISAGREE)
             if difference > self.rtol * self.scale:
@@ -161,8 +185,9 @@ class _Judge:
         # A difference of several estimates asks for a better one; if none comes, the resolution decides.
         if max(self.error, difference) <= self.rtol * self.scale and (difference <= self.error or last):
             return self._end(Verdict.AGREE, zero=self.scale == 0.0)
-        nothing = abs(self.analytic) <= max(ROUNDOFFS * EPSILON * self.natural, self.doubt)
-        if nothing and abs(self.numeric) <= self.error <= max(ZERO * self.natural, TINY, 2.0 * self.doubt):
+        nothing = abs(self.analytic) <= max(ROUNDOFFS * self.epsilon * self.natural, self.doubt)
+        zero = NARROW_ZERO * self.epsilon if is_narrow else ZERO
+        if nothing and abs(self.numeric) <= self.error <= max(zero * self.natural, TINY, 2.0 * self.doubt):
             return self._end(Verdict.AGREE, zero=True)
         return self._inconclusive()
 
@@ -177,7 +202,7 @@ class _Judge:
         sided = np.maximum(found.left_error[self.active], found.right_error[self.active])
         error = float(np.abs(u) @ np.where(bent, sided, found.error[self.active])) + self.rtol * self.scale
         outside = max(low - self.analytic, self.analytic - high)
-        if error > SIDED_RTOL * max(self.scale, abs(low), abs(high)):
+        if error > max(SIDED_RTOL, 2.0 * self.rtol) * max(self.scale, abs(low), abs(high)):
             return self._end(Verdict.INCONCLUSIVE, KINK)
         if outside <= error:
             return self._end(Verdict.AGREE)
@@ -199,6 +224,8 @@ class _Judge:
         u = cotangent[self.active]
         second = float(u @ self.derivative.second[self.active])
         doubt = float(np.abs(u) @ self.derivative.second_error[self.active])
+        if self.epsilon > FEW_DIGITS:  # smaller steps show nothing but noise: another line must do
+            return abs(second - self.numeric) <= self.error + doubt
         return abs(second - self.numeric) <= self.error + doubt and abs(second - self.analytic) > margin * doubt
 
     def _inconclusive(self) -> Comparison:
@@ -241,6 +268,7 @@ def survey(
     *,
     natural: Sequence[float],
     limit: float,
+    epsilon: float = EPSILON,
 ) -> Survey | None:
     """Compare ``<J^T u, v>`` with ``<u, J v>`` for several u at once; None unless all agree at a smooth point.
 
@@ -257,6 +285,8 @@ def survey(
         As in `compare`, for each cotangent.
     limit : float
         The error allowed, relative to the size of a group's part of the projection and per root of its entries.
+    epsilon : float
+        As in `compare`.
     """
     if not derivative.smooth.all():
         return None
@@ -268,6 +298,9 @@ def survey(
         numeric = u @ derivative.value
         lengths = np.add.reduce(np.abs(terms), axis=1)
         error = size @ derivative.error + ROUNDOFFS * EPSILON * (lengths + size @ derivative.curvature)
+        if epsilon > NARROW:
+            norms = np.sqrt(np.add.reduce(terms * terms, axis=1))
+            error += NARROW_ROUNDOFFS * epsilon * (norms + size @ derivative.curvature)
         if not (np.abs(analytic - numeric) <= error).all():
             return None
     starts = np.cumsum([0, *sizes[:-1]])
@@ -276,7 +309,8 @@ def survey(
     )
     resolved = ((error[:, None] <= limit * scale / np.sqrt(sizes)) & (scale > 0.0)).all(axis=0)
     least = np.maximum(natural, size @ derivative.slope)
-    nothing = (np.abs(analytic) <= ROUNDOFFS * EPSILON * least) & (np.abs(numeric) <= error)
-    zero = bool((nothing & (error <= np.maximum(ZERO * least, TINY))).all())
+    nothing = (np.abs(analytic) <= ROUNDOFFS * epsilon * least) & (np.abs(numeric) <= error)
+    none = NARROW_ZERO * epsilon if epsilon > NARROW else ZERO
+    zero = bool((nothing & (error <= np.maximum(none * least, TINY))).all())
     resolution = float((error / scale[:, resolved].min(axis=1)).max()) if resolved.any() else 0.0
     return Survey(resolved, zero, resolution)

@@ -21,7 +21,9 @@ SUITE_ID = re.compile(r"(?:.*[/\\])?gradcheck::.")
 """What a printed id of the property suite looks like, also from below the root directory."""
 
 MARKERS = (
-    "gradcheck(...): this test is about gradients; --gradcheck-only keeps it",
+    "gradcheck(domain=None, rtol=1e-6, claims=()): this test is about gradients, --gradcheck-only keeps it; under "
+    "--gradcheck the autograd Functions that it is first to call are checked where `domain` (low, high) allows, until "
+    "a relative error of `rtol` would be seen, with these claims (names or codes) among what must hold",
     "no_gradcheck: --gradcheck leaves this test alone, and --gradcheck-only drops it",
 )
 # option, how argparse stores it, the type of its ini twin, help
@@ -54,7 +56,42 @@ OPTIONS: tuple[tuple[str, dict[str, Any], Any, str], ...] = (
         "args",
         "draw programs around this op only (repeatable)",
     ),
+    (
+        "gradcheck-budget",
+        {"type": float, "metavar": "SECONDS"},
+        "string",
+        "time for checking what your tests call (20; a tenth of it a Function; profile ci counts 1,000 evaluations "
+        "as a second)",
+    ),
+    ("gradcheck-strict", {"action": "store_true"}, "bool", "fail where a backward differs from its forward on purpose"),
+    (
+        "gradcheck-isolate",
+        {"action": "store_true"},
+        "bool",
+        "check each Function in a child process: a crash or a hang is a failure like others",
+    ),
+    (
+        "gradcheck-baseline",
+        {"metavar": "FILE"},
+        "string",
+        "known failures, which fail no test (one a line: op, code, claim)",
+    ),
+    ("gradcheck-baseline-update", {"action": "store_true"}, "bool", "add what fails now to the known failures"),
+    ("gradcheck-baseline-prune", {"action": "store_true"}, "bool", "drop the known failures that fail no more"),
     ("gradcheck-list", {"action": "store_true"}, "bool", "list engines, claims and ops, then exit"),
+)
+# ini values without an option: type, default, help
+VALUES: tuple[tuple[str, Any, Any, str], ...] = (
+    ("gradcheck_corpus", "string", "tests/corpus", "directory of kept cases that --gradcheck-replay looks into"),
+    ("gradcheck_packages", "args", [], "installed packages whose Functions are checked as if they were your own"),
+    ("gradcheck_ignore", "args", [], "Functions that are not checked, as pkg.mod:Class"),
+    (
+        "gradcheck_surrogate",
+        "linelist",
+        [],
+        "Functions whose backward is another one on purpose, one a line: pkg.mod:Class = reason",
+    ),
+    ("gradcheck_allow_empty", "bool", False, "let a --gradcheck run pass that had nothing to check"),
 )
 NOTHING: dict[str, Any] = {"bool": False, "args": [], "string": None, "int": None}
 
@@ -73,14 +110,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, how, ini, text in OPTIONS:
         group.addoption(f"--{name}", help=text, **how)
         parser.addini(name.replace("-", "_"), text, type=ini, default=NOTHING[ini])
-    parser.addini(
-        "gradcheck_corpus", "directory of kept cases that --gradcheck-replay looks into", default="tests/corpus"
-    )
+    for name, ini, default, text in VALUES:
+        parser.addini(name, text, type=ini, default=default)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the hook of registration."""
     pluginmanager.add_hookspecs(Hooks)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Start observing before a conftest binds an ``apply``, where that is asked for."""
+    given = early_config.known_args_namespace
+    asked = any(getattr(given, name) or early_config.getini(name) for name in ("gradcheck", "gradcheck_only"))
+    if asked and not given.help and is_ours(origin_of_package()):
+        with as_it_stands():
+            from gradcheck.plugin import observing
+        observing.observe(early_config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -156,11 +203,21 @@ def refuse_another_package() -> None:
     pytest.UsageError
         If a module of the user's own has the same name and comes first on the path.
     """
+    found = origin_of_package()
+    if not is_ours(found):
+        raise pytest.UsageError(
+            f"gradcheck: expected the package of pytest-gradcheck, got {found or 'a module without a file'}, "
+            "which hides it; rename that module"
+        )
+
+
+def origin_of_package() -> str | None:
+    """The file that ``import gradcheck`` loads, or has loaded."""
     loaded = sys.modules.get("gradcheck")
     spec = getattr(loaded, "__spec__", None) if loaded is not None else find_spec("gradcheck")
-    origin = getattr(loaded, "__file__", None) or (spec.origin if spec else None)
-    if origin is None or Path(origin).resolve().parent != HERE / "gradcheck":
-        found = origin or "a module without a file"
-        raise pytest.UsageError(
-            f"gradcheck: expected the package of pytest-gradcheck, got {found}, which hides it; rename that module"
-        )
+    return getattr(loaded, "__file__", None) or (spec.origin if spec else None)
+
+
+def is_ours(origin: str | None) -> bool:
+    """Whether that file is in the package beside this module."""
+    return origin is not None and Path(origin).resolve().parent == HERE / "gradcheck"

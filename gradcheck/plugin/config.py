@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,8 @@ from gradcheck.case import Case
 from gradcheck.engines.base import Engine
 from gradcheck.events import Target
 from gradcheck.failures import GradcheckError, UsageError
+from gradcheck.plugin.baseline import Baseline
+from gradcheck.plugin.options import Options, baseline_of, options_of, setting
 from gradcheck.plugin.registry import Registry, registry_of
 from gradcheck.plugin.replay import Store
 from gradcheck.runner import PROFILES, Bench, Profile, require_same_ops, targets
@@ -54,6 +55,10 @@ class Settings:
         Only the suite and the tests that ask for gradcheck are run.
     has_paths : bool
         The user named files or directories.
+    options : Options
+        What is asked of users' Functions.
+    baseline : Baseline
+        The failures that are known.
     """
 
     engines: tuple[Engine, ...]
@@ -67,12 +72,8 @@ class Settings:
     is_named: bool
     is_only: bool
     has_paths: bool
-
-
-def setting(config: pytest.Config, name: str) -> Any:
-    """An option, or its ini twin where the option is not given."""
-    given = getattr(config.option, name)
-    return config.getini(name) if given is None or given is False else given
+    options: Options
+    baseline: Baseline
 
 
 @contextmanager
@@ -107,11 +108,12 @@ def settings_of(config: pytest.Config) -> Settings:
         for case in cases:
             claim = registry.claims.get(case.target.claim)
             require_same_ops(case, Bench(claim, executor, executor, registry.ops.all()))
+        profile = _profile(config)
         return Settings(
             engines=engines,
             executor=executor,
             registry=registry,
-            profile=_profile(config),
+            profile=profile,
             seed=_seed(config),
             targets=_selected(every, ids) if pasted else every,
             cases=cases,
@@ -119,6 +121,9 @@ def settings_of(config: pytest.Config) -> Settings:
             is_named=bool(named or ops or pasted or cases),
             is_only=bool(setting(config, "gradcheck_only")),
             has_paths=_leave_the_rest(config, bool(cases), bool(pasted)),
+            # What must not depend on the machine must not depend on its speed.
+            options=options_of(config, is_counted=profile.is_deterministic),
+            baseline=baseline_of(config),
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gradcheck.case import Case, decode, is_self_contained
 from gradcheck.failures import UsageError
+from gradcheck.plugin.files import own
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,6 @@ class Store:
         OSError
             Where nothing can be written.
         """
-        self.cases.mkdir(parents=True, exist_ok=True)
-        ignore = self.cases.parent / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("# Made by pytest-gradcheck.\n*\n", encoding="utf-8")
+        own(self.cases.parent)
+        self.cases.mkdir(exist_ok=True)
         (self.cases / f"{case.digest}.txt").write_text(f"{case.id}\n\n{report}\n", encoding="utf-8")

@@ -1,16 +1,21 @@
-"""What a pytest run with gradcheck on does: collects the suite, sends the seed, sums up."""
+"""What a pytest run with gradcheck on does: collects the suite, sends the seed, gathers what every process found."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import pytest
 
 from gradcheck.case import decode
-from gradcheck.plugin.config import DEFAULT_ENGINE, SEED_KEY, Settings, settings_of
+from gradcheck.plugin import closing, observing
+from gradcheck.plugin.config import SEED_KEY, Settings, settings_of
+from gradcheck.plugin.files import DIRECTORY, own, script_name, write
+from gradcheck.plugin.observing import Observing
+from gradcheck.plugin.options import BASELINE_KEY
 from gradcheck.plugin.suite import SuiteCollector, SuiteItem, asks_for_gradcheck
 from gradcheck.report import terminal
+from gradcheck.report.summary import Account, Defined, Entry
 from gradcheck.report.terminal import Record
 
 ATTRIBUTE = "gradcheck_record"
@@ -19,18 +24,26 @@ ATTRIBUTE = "gradcheck_record"
 
 def configure(config: pytest.Config) -> None:
     """Read the settings and start taking part."""
-    config.pluginmanager.register(GradcheckSession(config, settings_of(config)), "gradcheck-session")
+    settings = settings_of(config)
+    watch = None if settings.cases else Observing(config, settings)
+    config.pluginmanager.register(GradcheckSession(config, settings, watch), "gradcheck-session")
+    if watch is not None:
+        config.pluginmanager.register(watch, "gradcheck-observing")
 
 
 class GradcheckSession:
     """The hooks of a run with gradcheck on. Workers of pytest-xdist collect and run; the controller alone reports."""
 
-    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+    def __init__(self, config: pytest.Config, settings: Settings, watch: Observing | None) -> None:
         self.config = config
         self.settings = settings
+        self.watch = watch
         self.records: dict[str, Record] = {}
         """By node id: a rerun, or the same item in another worker, counts once."""
+        self.account = Account()
         self.problems: list[str] = []
+        self.is_whole = not settings.has_paths
+        """No test was left out of the run."""
 
     @property
     def is_worker(self) -> bool:
@@ -47,6 +60,7 @@ class GradcheckSession:
         report = yield
         if isinstance(collector, pytest.Session) and report.passed:
             report.result = [*(report.result or ()), SuiteCollector.beside(collector, self.settings)]
+        self.is_whole = self.is_whole and not report.failed
         return report
 
     @pytest.hookimpl(trylast=True)
@@ -58,12 +72,18 @@ class GradcheckSession:
                 items[:] = [item for item in items if asks_for_gradcheck(item)]
                 self.config.hook.pytest_deselected(items=dropped)
 
+    def pytest_deselected(self) -> None:
+        """Note that not everything is run."""
+        self.is_whole = False
+
     # Running ---------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give every worker the controller's seed."""
+        """Give every worker the controller's seed, and the known failures."""
         node.workerinput[SEED_KEY] = self.settings.seed
+        entries = sorted(self.settings.baseline.entries)
+        node.workerinput[BASELINE_KEY] = [[known.op, known.code, known.claim] for known in entries]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -77,25 +97,65 @@ class GradcheckSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take in what a worker, or this process, found out."""
+        if self.is_worker:
+            return
+        self._gather(getattr(report, observing.ATTRIBUTE, None))
         data = getattr(report, ATTRIBUTE, None)
-        if data is not None and not self.is_worker:
-            record = self.records[report.nodeid] = Record.from_data(data)
-            if record.case:
-                self._keep(record)
+        if data is not None:
+            self._record(report.nodeid, Record.from_data(data))
 
-    def _keep(self, record: Record) -> None:
+    def _record(self, nodeid: str, record: Record) -> None:
+        self.records[nodeid] = record
+        if record.known:
+            self.settings.baseline.knows(str(record.target), record.known, record.target.claim)
+        if record.case:
+            try:
+                self.settings.store.keep(decode(record.case), record.report)
+            except OSError as error:
+                self.problems.append(f"warning: the case could not be kept, only its long id replays it ({error})")
+
+    def _gather(self, data: Mapping[str, Any] | None) -> None:
+        """Take in what a process knows of users' Functions, all of it or what is new."""
+        if not data:
+            return
+        self.account.is_asked = self.account.is_asked or data["asked"]
+        for known in data.get("defined", ()):
+            self.account.define(Defined.from_data(known))
+        for entry in map(Entry.from_data, data["entries"]):
+            result = entry.result
+            if entry.is_known:
+                self.settings.baseline.knows(result.name, result.code, result.claim)
+            if self.account.add(entry) and result.script:
+                self._keep_script(script_name(result.name, result.code), result.script)
+
+    def _keep_script(self, name: str, source: str) -> None:
         try:
-            self.settings.store.keep(decode(record.case), record.report)
+            write(own(self.config.rootpath / DIRECTORY) / "repro" / name, source)
         except OSError as error:
-            self.problems.append(f"warning: the case could not be kept, only its long id replays it ({error})")
+            self.problems.append(f"warning: the script {name} could not be written ({error})")
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Fail a strict run in which an op was inconclusive too often."""
-        result = yield
-        if self.settings.profile.is_strict and terminal.undecided_ops(self.records.values()):
-            session.testsfailed += 1
-        return result
+    # The end ---------------------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take in what a worker still had to say."""
+        output = getattr(node, "workeroutput", None) or {}
+        self._gather(output.get(observing.ATTRIBUTE))
+        self.is_whole = self.is_whole and output.get(observing.WHOLE, False)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Send what is left to the controller; or gather it here, write the baseline, and decide how the run ends."""
+        account = self.watch.account() if self.watch is not None else None
+        if self.is_worker:
+            output = self.config.workeroutput  # type: ignore[attr-defined]  # pytest-xdist gives it to workers
+            output[observing.ATTRIBUTE], output[observing.WHOLE] = account, self.is_whole
+            return
+        self._gather(account)
+        if not self.config.option.collectonly:
+            self.is_whole = self.is_whole and not (session.shouldfail or session.shouldstop)
+            self.problems += closing.settle_baseline(self)
+            session.exitstatus = closing.exit_status(self, session.exitstatus)
 
     # Reporting -------------------------------------------------------------------------------------------------
 
@@ -106,20 +166,6 @@ class GradcheckSession:
         return terminal.header(places, settings.profile.name, settings.seed)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Print the table and what stands out."""
-        write = terminalreporter.write_line
-        if not self.records:
-            if not self.settings.is_named and not self.config.option.collectonly:
-                write(
-                    f"gradcheck: the property suite was not run; name its engine: --gradcheck-engine={DEFAULT_ENGINE}"
-                )
-            return
-        records = list(self.records.values())
-        codes = {claim.name: claim.code for claim in self.settings.registry.claims.all()}
-        terminalreporter.section("gradcheck")
-        for line in (*terminal.table(records, codes), *terminal.reasons(records)):
-            write(line)
-        for undecided in terminal.undecided_ops(records):
-            write(str(undecided), red=self.settings.profile.is_strict, yellow=not self.settings.profile.is_strict)
-        for problem in dict.fromkeys(self.problems):
-            write(problem, yellow=True)
+        """Print what was checked and what stands out."""
+        if not self.config.option.collectonly:
+            closing.write_summary(self, terminalreporter)

@@ -34,6 +34,8 @@ class Record:
     """The failure itself; it does not travel, its `case` and `report` do."""
     case: str = ""
     report: str = ""
+    known: str = ""
+    """The code of a failure that the baseline has."""
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -58,6 +60,7 @@ class Record:
             "seconds": self.seconds,
             "case": self.case,
             "report": self.report,
+            "known": self.known,
         }
 
     @classmethod
@@ -70,6 +73,7 @@ class Record:
             seconds=data["seconds"],
             case=data["case"],
             report=data["report"],
+            known=data["known"],
         )
 
 

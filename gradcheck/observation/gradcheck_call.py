@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import threading
@@ -69,12 +70,14 @@ class GradcheckCalls:
         self._room = room
         self._paused = paused
         self._thread = threading.local()
+        self._signature = inspect.Signature()
         self._undo: list[Undo] = []
         self._calls: list[GradcheckCall] = []
 
     def wrap(self, module: ModuleType) -> None:
         """Wrap the function of ``torch.autograd.gradcheck``, and the name in ``torch.autograd`` if it is there yet."""
         original = module.gradcheck
+        self._signature = inspect.signature(original)
         wrapper = self._wrapper(original)
         self._undo.append(replaced(module, "gradcheck", wrapper))
         package = sys.modules["torch.autograd"]
@@ -133,8 +136,7 @@ class GradcheckCalls:
             return
 
     def _keep(self, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        function = args[0] if args else kwargs["fn"]
-        given = args[1] if len(args) > 1 else kwargs["inputs"]
+        function, given, *_ = self._signature.bind(*args, **kwargs).arguments.values()
         inputs = tuple(given) if isinstance(given, (list, tuple)) else (given,)
         engine = registry.engine("torch")
         tensors = tensors_in(inputs, engine)

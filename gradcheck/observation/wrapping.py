@@ -61,6 +61,8 @@ class Library:
         Gives the function that says whether the library traces the code that runs, rather than running it.
     later : callable
         From that module and a callback to what undoes it: the callback hears of each class made later.
+    tracing : callable
+        Whether tensor operations that run now would be written down as part of the user's program.
     transforms : str
         The package that calls ``forward`` itself for function transforms; "" where there is none.
     """
@@ -70,6 +72,7 @@ class Library:
     caller: Callable[[ModuleType], CodeType]
     compiling: Callable[[], Callable[[], bool]]
     later: Callable[[ModuleType, Callable[[type], None]], Undo]
+    tracing: Callable[[], bool]
     transforms: str = ""
 
 
@@ -82,6 +85,10 @@ def _torch_compiling() -> Callable[[], bool]:
     # The very function that torch.compile takes for a constant.
     found: Callable[[], bool] = sys.modules["torch"].compiler.is_compiling
     return found
+
+
+def _torch_tracing() -> bool:
+    return bool(sys.modules["torch"].jit.is_tracing())
 
 
 def _torch_later(module: ModuleType, made: Callable[[type], None]) -> Undo:
@@ -117,9 +124,22 @@ def _reference_later(module: ModuleType, made: Callable[[type], None]) -> Undo:
 
 LIBRARIES = (
     Library(
-        "torch", "torch.autograd.function", _torch_caller, _torch_compiling, _torch_later, transforms="torch._functorch"
+        engine="torch",
+        module="torch.autograd.function",
+        caller=_torch_caller,
+        compiling=_torch_compiling,
+        later=_torch_later,
+        tracing=_torch_tracing,
+        transforms="torch._functorch",
     ),
-    Library("refengine", "refengine.autograd.function", _reference_caller, lambda: _never, _reference_later),
+    Library(
+        engine="refengine",
+        module="refengine.autograd.function",
+        caller=_reference_caller,
+        compiling=lambda: _never,
+        later=_reference_later,
+        tracing=_never,
+    ),
 )
 
 
@@ -205,48 +225,66 @@ class Wrapping:
         value = kind(wrapper) if kind in (staticmethod, classmethod) else wrapper
         self._undo.append(replaced(function, name, value))
 
-    # The wrappers begin with the question that a compiler answers itself, so that it sees the user's code alone.
+    # The wrappers begin with the question that a compiler answers itself, so that it sees the user's code alone. It
+    # looks at what they close over, and takes plain functions only.
 
     def _counting(
         self, function: type, original: Callable[..., Any], compiling: Callable[[], bool]
     ) -> Callable[..., Any]:
-        is_off, note = self._listener.is_off, functools.partial(self._note, function)
+        note = self._noting(function)
 
         @functools.wraps(original)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if not (compiling() or is_off()):
+            if not compiling():
                 note(sys._getframe(1), args, kwargs)
             return original(*args, **kwargs)
 
         return forward
 
     def _delegating(self, function: Any, compiling: Callable[[], bool]) -> Callable[..., Any]:
-        is_off, note = self._listener.is_off, functools.partial(self._note, function)
+        note = self._noting(function)
+        inherited: Any = getattr(super(function, function), "forward")  # noqa: B009
 
-        @functools.wraps(getattr(super(function, function), "forward"))  # noqa: B009
+        def current() -> Any:
+            return super(function, function).forward  # type: ignore[misc]
+
+        @functools.wraps(inherited)
         def forward(*args: Any, **kwargs: Any) -> Any:
-            if not (compiling() or is_off()):
-                note(sys._getframe(1), args, kwargs)
-            return super(function, function).forward(*args, **kwargs)  # type: ignore[misc]
+            if compiling():
+                # A compiler of Functions does not look through `super`.
+                return inherited(*args, **kwargs)
+            note(sys._getframe(1), args, kwargs)
+            return current()(*args, **kwargs)
 
         return forward
 
     def _watching(
         self, function: type, original: Callable[..., Any], compiling: Callable[[], bool]
     ) -> Callable[..., Any]:
-        is_off, note = self._listener.is_off, functools.partial(self._note_backward, function)
+        def note(args: tuple[Any, ...]) -> None:
+            if not self._listener.is_off():
+                self._note_backward(function, args)
 
         @functools.wraps(original)
         def backward(*args: Any, **kwargs: Any) -> Any:
-            if not (compiling() or is_off()):
+            if not compiling():
                 note(args)
             return original(*args, **kwargs)
 
         return backward
 
+    def _noting(self, owner: type) -> Callable[[FrameType, tuple[Any, ...], dict[str, Any]], None]:
+        def note(frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not self._listener.is_off():
+                self._note(owner, frame, args, kwargs)
+
+        return note
+
     def _note(self, owner: type, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tell of a call that came through ``apply``; `owner` is the class whose forward runs, maybe a base's."""
         try:
+            if self._library.tracing():
+                return
             if frame.f_code is self._caller:
                 function = frame.f_locals["cls"]
                 if function in self._adopted:

@@ -37,6 +37,8 @@ class Evidence:
         Of the first and of the second cotangent (GC103).
     directions : tuple of arrays
         A tangent for each differentiated input (GC102), or the signs of the moves of inputs and cotangents (GC701).
+    subset : tuple of bool
+        Which inputs alone required grad when it failed (GC603); empty where all of `differentiable` did.
     """
 
     inputs: tuple[Array, ...]
@@ -49,6 +51,7 @@ class Evidence:
     second: tuple[Array, ...] = ()
     factors: tuple[float, ...] = ()
     directions: tuple[Array, ...] = ()
+    subset: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

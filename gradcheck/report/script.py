@@ -22,6 +22,8 @@ from gradcheck.report.trial import End, executed, kept, near, outcome
 _ENTRIES = 20_000
 _WIDTH = 110
 _SEED = 0
+# Stands for the call until the names of the script's own are settled.
+_CALL = "__call__"
 
 
 def function_script(
@@ -102,7 +104,7 @@ class _Draft:
         self._probe()
         tried = ""
         for body in self._bodies():
-            source = f"{self._definitions()}\n{body.lstrip()}"
+            source = self._source(body)
             end = outcome(source, self._library(), self.root)
             if end.code == 1 and (self.is_random or "derivative(" not in body or self._is_same(end)):
                 return source
@@ -133,8 +135,9 @@ class _Draft:
                 before = library.get_rng_state()
                 namespace: dict[str, Any] = {}
                 try:
-                    executed(self._definitions(), namespace, self.root)
-                    found = namespace["function"](*namespace["leaves"](namespace["point"]()))
+                    executed(self._source(), namespace, self.root)
+                    function, leaves, point = (namespace[self._name(name)] for name in ("function", "leaves", "point"))
+                    found = function(*leaves(point()))
                 except SyntaxError as error:
                     raise Unwritable(f"its source does not compile ({error})") from error
                 except Unwritable:
@@ -161,32 +164,46 @@ class _Draft:
 
     # Parts -----------------------------------------------------------------------------------------------------
 
-    def _definitions(self) -> str:
-        """Everything above what the claim does."""
+    def _source(self, body: str = "") -> str:
+        """The whole script; without a body, what stands above it."""
         self.writer = Writer(self.engine, self._small_tensor)
         call = self._call()
         if self.embedded:
             self.writer.define(self.function.__name__, self.function)
             imported = ""
         else:
+            self.writer.claim(self.function.__name__)
             imported = importable(self.function, self.root)
-        setup = self._setup(call)
-        known = {"from __future__ import annotations", "import sys", f"import {self.engine}"}
-        own = [line for line in self.writer.imports if line not in known]
-        numbers = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", setup)]
-        if "derivative(" in self._template():
-            numbers = ["inf", "nan"]
-        own += [f"from math import {', '.join(numbers)}"] if numbers else []
-        if "forward_ad" in self._template():
-            own.append(f"from {self.engine}.autograd import forward_ad")
-        parts = [
-            _head([*own, "import sys"], [f"import {self.engine}"]),
-            imported,
-            *self.writer.pieces,
-            setup,
-            self._spelled(templates.GRADIENTS),
-        ]
-        return f'"""{self._docstring()}"""\n\n' + "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n\n"
+        own = "\n\n\n".join([self._setup(call), templates.GRADIENTS.strip("\n"), body.strip("\n")])
+        own = self._spelled(self._renamed(own)).replace(_CALL, self._spelled(call))
+        parts = [self._head(own), self._default(), imported, *self.writer.pieces, own]
+        return f'"""{self._docstring()}"""\n\n' + "\n\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+
+    def _head(self, own: str) -> str:
+        """The imports: the standard library's, then the others."""
+        lines = ["import sys", f"import {self.engine}", *self.writer.imports]
+        numbers = [name for name in ("inf", "nan") if re.search(rf"\b{name}\b", own)]
+        lines += [f"from math import {', '.join(numbers)}"] if numbers else []
+        lines += [f"from {self.engine}.autograd import forward_ad"] if "forward_ad" in own else []
+        blocks: dict[bool, list[str]] = {True: [], False: []}
+        for line in sorted(dict.fromkeys(lines), key=lambda line: (line.startswith("from"), line)):
+            blocks[line.split()[1].partition(".")[0] in sys.stdlib_module_names].append(line)
+        return "\n\n".join(["from __future__ import annotations", *("\n".join(block) for block in blocks.values())])
+
+    def _default(self) -> str:
+        """The default dtype that was set, where it is not the library's own."""
+        if self.default_dtype == str(self._library().float32).rpartition(".")[2]:
+            return ""
+        return f"{self.engine}.set_default_dtype({self.engine}.{self.default_dtype})"
+
+    def _name(self, own: str) -> str:
+        """A name of the script's own, which gives way to the user's."""
+        return f"{own}_" if own in self.writer.names else own
+
+    def _renamed(self, text: str) -> str:
+        for name in sorted(templates.own_names() & self.writer.names):
+            text = re.sub(rf"(?<![.\w]){name}\b", self._name(name), text)
+        return text
 
     def _docstring(self) -> str:
         found = self.finding
@@ -241,8 +258,6 @@ class _Draft:
         shown = self.evidence
         names = [f"x{k}" for k in range(len(shown.inputs))]
         lines = []
-        if self.default_dtype != str(self._initial_dtype()).rpartition(".")[2]:
-            lines += [f"torch.set_default_dtype(torch.{self.default_dtype})"]
         wanted = [
             k for k, (d, x) in enumerate(zip(shown.differentiable, shown.inputs, strict=True)) if d and _is_float(x)
         ]
@@ -253,14 +268,14 @@ class _Draft:
         lines += [f"    {line}" for line in self._picked(call)]
         for name, what, arrays in self._arrays():
             lines += ["", "", f"def {name}():", f'    """{what}"""', *_returned(arrays)]
-        return self._spelled("\n".join(lines))
+        return "\n".join(lines)
 
     def _picked(self, call: str) -> list[str]:
         """The statements that end `function`: its floating outputs, complex ones as pairs."""
-        plain = {"raw": call, "one": f"[{call}]", "several": f"list({call})"}
+        plain = {"raw": _CALL, "one": f"[{_CALL}]", "several": f"list({_CALL})"}
         if self.form in plain:
             return [f"return {plain[self.form]}"]
-        lines = [f"result = {call}", "outputs = result if isinstance(result, (tuple, list)) else [result]"]
+        lines = [f"result = {_CALL}", "outputs = result if isinstance(result, (tuple, list)) else [result]"]
         lines += ["outputs = [y for y in outputs if isinstance(y, torch.Tensor)]"]
         if self.engine == "torch":
             lines += ["outputs = [torch.view_as_real(y) if y.is_complex() else y for y in outputs]"]
@@ -300,6 +315,9 @@ class _Draft:
             lines.append(f"K, ENTRY = {shown.output}, {finding.entry}  # the entry of that output")
         if "STEP" in self._template():
             lines.append(f"STEP = {self._step()}")
+        if shown.subset:
+            subset = [k for k, asked in enumerate(shown.subset) if asked]
+            lines.append(f"SUBSET = {subset}  # those that require grad where it fails")
         if shown.factors:
             lines.append(f"FACTORS = {shown.factors}")
         if "TIMES" in self._template():
@@ -316,7 +334,8 @@ class _Draft:
         """What the claim does."""
         finding, shown = self.finding, self.evidence
         if shown.way in ("raised", "misfit"):
-            return templates.RAISED if shown.way == "raised" else templates.MISFIT
+            template = templates.RAISED if shown.way == "raised" else templates.MISFIT
+            return f"WANTED = SUBSET\n{template}" if shown.subset else template
         result = "gradients(leaves(x), u)[WANTED.index(K)]" if shown.output is None else "function(*leaves(x))[K]"
         if finding.code == "GC203":
             return templates.UNTOUCHED + (templates.UNTOUCHED_BACKWARD if shown.way == "backward" else "")
@@ -334,6 +353,7 @@ class _Draft:
             "GC102": templates.FORWARD_MODE,
             "GC103": templates.LINEAR,
             "GC104": templates.SECOND_ORDER,
+            "GC603": templates.SUBSET,
         }
         if finding.code not in plain:
             raise Unwritable(f"{finding.code} has no script")
@@ -343,14 +363,14 @@ class _Draft:
         """The last part, in the ways that there are to difference."""
         body = self._template()
         if "found" not in body:
-            yield self._spelled(body + ('\nprint("agrees now")\n' if self.finding.code == "GC203" else ""))
+            yield body + ('\nprint("agrees now")\n' if self.finding.code == "GC203" else "")
             return
         first, second = ("analytic", "numerical") if self.finding.code.startswith("GC1") else ("found", "expected")
         if "derivative(" not in body:
             error = self.finding.error
             bound = repr(float(error)) if error is not None and math.isfinite(error) else "0.0"
             body += f"error = {bound}  # what round-off may do\n"
-            yield self._spelled(body + templates.COMPARED.format(first=first, second=second, allowed="error"))
+            yield body + templates.COMPARED.format(first=first, second=second, allowed="error")
             if self.finding.code == "GC103":
                 yield self._again()
             return
@@ -359,13 +379,13 @@ class _Draft:
         for side in templates.SIDES:
             differences = templates.DERIVATIVE.format(**side, eps=f"{4 * eps:.1g}")
             end = templates.COMPARED.format(first=first, second=second, allowed=allowed)
-            yield self._spelled(differences.lstrip() + "\n" + body + end)
+            yield differences.lstrip() + "\n" + body + end
         yield self._again()
 
     def _again(self) -> str:
         """Where each backward pass of one graph gives another gradient, and those of fresh graphs are alike."""
         end = templates.COMPARED.format(first="again", second="at first", allowed="error")
-        return self._spelled(templates.AGAIN + end)
+        return templates.AGAIN + end
 
     def _tolerance(self) -> str:
         """Less than the mistake, and no more than what a check asks for."""
@@ -379,9 +399,6 @@ class _Draft:
     def _spelled(self, text: str) -> str:
         return text if self.engine == "torch" else re.sub(r"\btorch\.", f"{self.engine}.", text)
 
-    def _initial_dtype(self) -> Any:
-        return self._library().float32
-
     def _small_tensor(self, value: Any) -> str | None:
         """A tensor that a Function or its module keeps as a constant."""
         library = self._library()
@@ -390,14 +407,6 @@ class _Draft:
         if value.numel() > 1_000 or value.requires_grad or value.is_complex() or str(value.device) != "cpu":
             raise Unwritable("a tensor that is large, complex, on a device, or requires grad")
         return f"{self.engine}.tensor({value.tolist()!r}, dtype={value.dtype})"
-
-
-def _head(own: Sequence[str], library: Sequence[str]) -> str:
-    """The imports: the standard library's, then the others."""
-    blocks: dict[bool, list[str]] = {True: [], False: []}
-    for line in sorted(dict.fromkeys([*own, *library]), key=lambda line: (line.startswith("from"), line)):
-        blocks[line.split()[1].partition(".")[0] in sys.stdlib_module_names].append(line)
-    return "\n\n".join(["from __future__ import annotations", *("\n".join(block) for block in blocks.values())])
 
 
 def _is_float(array: Array) -> bool:

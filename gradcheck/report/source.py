@@ -127,6 +127,15 @@ class Writer:
                 return spelled
         return None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What the pieces and imports define."""
+        return frozenset(self._known)
+
+    def claim(self, name: str) -> None:
+        """Note a name that is defined elsewhere."""
+        self._known.setdefault(name, None)
+
     # Imports ---------------------------------------------------------------------------------------------------
 
     def _import(self, name: str, value: Any, file: str) -> str:

@@ -5,6 +5,9 @@ Names in capitals are assigned above a body: the input K and the ENTRY that is w
 
 from __future__ import annotations
 
+import ast
+from functools import cache
+
 GRADIENTS = '''
 def leaves(tensors):
     """The inputs, ready to be differentiated."""
@@ -212,6 +215,12 @@ torch.autograd.backward([*ys, *zs], [*vs, *ws])
 found = 0.0 if x[K].grad is None else x[K].grad[ENTRY].item()
 """
 
+SUBSET = """
+expected = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()  # all of them require grad
+WANTED = SUBSET
+found = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()
+"""
+
 TWO_GRAPHS = """
 expected = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()  # alone
 inputs = {order}
@@ -239,3 +248,17 @@ if roundoff <= 2.0**-34:
 else:
     sys.exit(1)
 '''
+
+
+@cache
+def own_names() -> frozenset[str]:
+    """The names that a script gives to things of its own, which those of the user's might hide."""
+    texts = [text for name, text in globals().items() if name.isupper() and isinstance(text, str)]
+    found = {"WANTED", "K", "ENTRY", "STEP", "FACTORS", "TIMES", "SUBSET", "function", "point", "cotangents"}
+    found |= {"directions", "signs", "seconds", "others", "other_point"}
+    for statement in ast.parse("".join(texts)).body:
+        if isinstance(statement, ast.FunctionDef):
+            found.add(statement.name)
+        else:
+            found |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return frozenset(found)

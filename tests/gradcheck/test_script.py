@@ -362,6 +362,68 @@ def test_a_class_made_in_a_test_brings_its_closure_and_its_base():
     assert source.index("class Base(Function)") < source.index("class Power(Base)")
 
 
+# A script has things of these names, too.
+WANTED = 3.0
+K = 2.0
+
+
+def value(x):
+    return x * K * WANTED
+
+
+class Named(Function):
+    """Names what a script's own things are called."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return value(x) * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * value(x)
+
+
+def test_names_of_the_users_are_kept_and_those_of_the_script_give_way(tmp_path):
+    finding = finding_of(Named, POINT)
+    source, problem = function_script(finding, function=Named, arguments=(POINT,), engine="refengine")
+    assert not problem
+    assert "\nWANTED = 3.0\n" in source
+    assert "\nWANTED_ = [0]" in source
+    code, said = ends(tmp_path, [source], "torch")[0]
+    assert code == 1
+    assert values(said) == pytest.approx([finding.analytic, finding.numeric])
+
+
+class Pair(Function):
+    """Wrong where the first input alone requires grad."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        ctx.save_for_backward(x, y)
+        return x * y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return (g * y, g * x) if ctx.needs_input_grad[1] else (g * x, None)
+
+
+def test_the_inputs_that_require_grad_where_it_fails_are_named(tmp_path):
+    x, y, one = np.array([2.0]), np.array([5.0]), np.array([1.0])
+    shown = Evidence((x, y), (True, True), (one,), position=0, subset=(True, False))
+    finding = replace(
+        finding_of(Square, POINT), code="GC603", evidence=shown, entry=(0,), analytic=2.0, numeric=5.0, error=0.0
+    )
+    source, problem = function_script(
+        finding, function=Pair, arguments=(re.tensor([2.0]), re.tensor([5.0])), engine="refengine"
+    )
+    assert not problem, problem
+    code, said = ends(tmp_path, [source], "torch")[0]
+    assert (code, values(said)) == (1, [2.0, 5.0])
+
+
 PACKAGE = """
     import threading
 

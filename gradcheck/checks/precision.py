@@ -1,4 +1,4 @@
-"""GC701: a function of float64 inputs computes in float64."""
+"""GC701: a function of float64 inputs computes in float64; and how much round-off it has, where it does not."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ _UP, _DOWN = 0.8 * 2.0**-23, 0.3 * 2.0**-23
 # about 2**-25.
 _NOISE = 2.0**-34
 _EPS = 2.0**-52
+# Where noise is measured: moves of these parts, for what computes in float32, float16 and bfloat16. What is left of a
+# smooth function is of second order in the move; more than this power of it is noise.
+_MOVES = (2.0**-23, 2.0**-10, 2.0**-7)
+_ORDER = 1.5
+_DRAWS = 3
 _ONE_SPACING = 2.0**-22
 # Digits that cancellation loses against a constant come back at larger inputs; those of float32 do not.
 _SCALE = 2.0**7
@@ -52,6 +57,46 @@ def works_in_its_inputs_precision(subject: Subject) -> Outcome:
         if cause and _fingerprint(subject, tuple(_scaled(array) for array in up), k) in (cause, None):
             return _found(subject, k, point, up, cause)
     return AGREED
+
+
+def measured_noise(subject: Subject) -> float:
+    """The relative round-off of a function's values and gradients at its point, measured.
+
+    Parameters
+    ----------
+    subject : Subject
+        Of float64 inputs. What moves by no more than float64's round-off gives about 1e-16; a function that computes in
+        float32, 1e-7; one that computes in float16, 1e-3.
+
+    Returns
+    -------
+    float
+        For `Subject.noise`: ``replace(subject, noise=measured_noise(subject))`` is judged by what can be seen through
+        that noise. 0.0 where the function cannot be asked: it raises nearby, or is not finite.
+    """
+    inputs, plain = dense(subject)
+    generator = subject.generator("noise")
+    point = (*inputs, *draw_like(plain, generator))
+    found = 0.0
+    for move in _MOVES:
+        for _ in range(_DRAWS):
+            left = _left(subject, point, move, int(generator.integers(2**32)))
+            found = max(found, left if left > move**_ORDER or move == _MOVES[0] else 0.0)
+    return found
+
+
+def _left(subject: Subject, point: Sequence[Array], move: float, seed: int) -> float:
+    """What a straight line through three points leaves, relative to each result's scale: the largest."""
+    ways = [moved_by_ulps(point, np.random.default_rng(seed), part * move / _EPS) for part in (0.8, -0.3)]
+    try:
+        above, middle, below = (_at(subject, at) for at in (ways[0], point, ways[1]))
+    except Exception:  # whatever a user's function raises beside its point
+        return 0.0
+    found = [0.0]
+    for a, m, b in zip(above, middle, below, strict=True):
+        if m.size and a.shape == m.shape == b.shape and np.isfinite([a, m, b]).all() and m.any():
+            found.append(float(np.abs((0.3 * (a - m) + 0.8 * (b - m)) / 1.1).max() / np.abs(m).max()))
+    return max(found)
 
 
 def _at(subject: Subject, point: Sequence[Array]) -> tuple[Array, ...]:

@@ -37,6 +37,7 @@ TINY = float(np.finfo(np.float64).tiny)
 # its terms' squares, and what may pass for zero.
 NARROW_ROUNDOFFS = 4.0
 NARROW_ZERO = 2.0**10
+HIGHEST_ZERO = 2.0**-5
 # Relative precision that one-sided derivatives must have for the interval between them to mean anything.
 SIDED_RTOL = 1e-4
 
@@ -167,8 +168,8 @@ class _Judge:
         sided = self.derivative.left_error + self.derivative.right_error
         known = at_kink and np.isfinite(sided[self.active]).all()
         known = (known or self.derivative.smooth[self.active].all()) and np.isfinite(self.numeric)
-        known = bool(known) and self.epsilon <= FEW_DIGITS  # there, what is large overflows by right
-        if known and self.derivative.finite[self.active].all() and not self.derivative.unresolved[self.active].any():
+        # In few digits, what is large overflows by right.
+        if known and self.epsilon <= FEW_DIGITS and self.derivative.finite[self.active].all() and not self.derivative.unresolved[self.active].any():
             return self._end(Verdict.DISAGREE)
         return self._end(Verdict.INCONCLUSIVE, NOT_FINITE)
 
@@ -185,8 +186,8 @@ class _Judge:
         # A difference of several estimates asks for a better one; if none comes, the resolution decides.
         if max(self.error, difference) <= self.rtol * self.scale and (difference <= self.error or last):
             return self._end(Verdict.AGREE, zero=self.scale == 0.0)
-        nothing = abs(self.analytic) <= max(ROUNDOFFS * self.epsilon * self.natural, self.doubt)
-        zero = NARROW_ZERO * self.epsilon if is_narrow else ZERO
+        roundoffs, zero = _zeros(self.epsilon)
+        nothing = abs(self.analytic) <= max(roundoffs * self.epsilon * self.natural, self.doubt)
         if nothing and abs(self.numeric) <= self.error <= max(zero * self.natural, TINY, 2.0 * self.doubt):
             return self._end(Verdict.AGREE, zero=True)
         return self._inconclusive()
@@ -234,6 +235,13 @@ class _Judge:
 
     def _end(self, verdict: Verdict, reason: str = "", *, zero: bool = False) -> Comparison:
         return Comparison(verdict, reason, self.analytic, self.numeric, self.error, self.scale, zero)
+
+
+def _zeros(epsilon: float) -> tuple[float, float]:
+    """What may pass for zero: round-offs of a gradient, and the part of the function's size that an error may be."""
+    if epsilon <= NARROW:
+        return ROUNDOFFS, ZERO
+    return NARROW_ROUNDOFFS, min(NARROW_ZERO * epsilon, HIGHEST_ZERO)
 
 
 def _norm(values: Floats) -> float:
@@ -309,8 +317,8 @@ def survey(
     )
     resolved = ((error[:, None] <= limit * scale / np.sqrt(sizes)) & (scale > 0.0)).all(axis=0)
     least = np.maximum(natural, size @ derivative.slope)
-    nothing = (np.abs(analytic) <= ROUNDOFFS * epsilon * least) & (np.abs(numeric) <= error)
-    none = NARROW_ZERO * epsilon if epsilon > NARROW else ZERO
+    roundoffs, none = _zeros(epsilon)
+    nothing = (np.abs(analytic) <= roundoffs * epsilon * least) & (np.abs(numeric) <= error)
     zero = bool((nothing & (error <= np.maximum(none * least, TINY))).all())
     resolution = float((error / scale[:, resolved].min(axis=1)).max()) if resolved.any() else 0.0
     return Survey(resolved, zero, resolution)

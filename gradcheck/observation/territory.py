@@ -12,7 +12,8 @@ from typing import Any
 ENGINES = ("torch", "functorch", "refengine", "gradcheck")
 """Packages whose own Functions are never the user's, wherever they lie."""
 
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+# Installed packages, and the scripts that we write, which are tried out while users' classes are watched.
+_FOREIGN = frozenset({"site-packages", "dist-packages", ".gradcheck"})
 _ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 
 
@@ -88,6 +89,6 @@ def _is_below(path: str, root: str) -> bool:
     here = root
     for part in path[len(prefix) :].split(os.sep)[:-1]:
         here = os.path.join(here, part)
-        if part in _INSTALLED or any(os.path.exists(os.path.join(here, mark)) for mark in _ENVIRONMENT):
+        if part in _FOREIGN or any(os.path.exists(os.path.join(here, mark)) for mark in _ENVIRONMENT):
             return False
     return True

@@ -51,8 +51,8 @@ def test_an_environment_under_the_root_is_foreign(tmp_path, made_in, mark):
     assert not Territory(tmp_path, ()).owns(made_in(tmp_path / ".venv/src/ops.py"))
 
 
-@pytest.mark.parametrize("name", ["site-packages", "dist-packages"])
-def test_installed_packages_under_the_root_are_foreign(tmp_path, made_in, name):
+@pytest.mark.parametrize("name", ["site-packages", "dist-packages", ".gradcheck"])
+def test_installed_packages_and_our_scripts_under_the_root_are_foreign(tmp_path, made_in, name):
     assert not Territory(tmp_path, ()).owns(made_in(tmp_path / "lib" / name / "ops.py"))
 
 

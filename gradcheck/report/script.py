@@ -375,12 +375,16 @@ class _Draft:
                 yield self._again()
             return
         allowed = f"max(10 * error, {self._tolerance()} * abs(expected))"
-        eps = max((float(np.finfo(x.dtype).eps) for x in self.evidence.inputs if _is_float(x)), default=0.0)
         for side in templates.SIDES:
-            differences = templates.DERIVATIVE.format(**side, eps=f"{4 * eps:.1g}")
+            differences = templates.DERIVATIVE.format(**side, eps=f"{4 * self._eps():.1g}")
             end = templates.COMPARED.format(first=first, second=second, allowed=allowed)
             yield differences.lstrip() + "\n" + body + end
         yield self._again()
+
+    def _eps(self) -> float:
+        """The spacing at 1 of the coarsest dtype among the inputs."""
+        floating = [float(np.finfo(x.dtype).eps) for x in self.evidence.inputs if _is_float(x)]
+        return max([*floating, 2.0**-7 if "bfloat16" in self._call() else 0.0])
 
     def _again(self) -> str:
         """Where each backward pass of one graph gives another gradient, and those of fresh graphs are alike."""

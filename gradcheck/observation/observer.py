@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -15,6 +15,7 @@ from gradcheck.engines.torchlike import backward_of
 from gradcheck.observation.call import Call, Signature, name_of
 from gradcheck.observation.facts import Facts, facts_of, joined
 from gradcheck.observation.gradcheck_call import GradcheckCall, GradcheckCalls
+from gradcheck.observation.identity import identity_of
 from gradcheck.observation.importing import Awaited
 from gradcheck.observation.snapshot import copied, device_among, in_words, signature_of, tensors_in
 from gradcheck.observation.territory import Territory
@@ -96,6 +97,7 @@ class _Watched:
     function: type
     engine: str
     ignored: bool
+    adapter: Engine
     kept: dict[Signature, Observed] = field(default_factory=dict)
     other: dict[str, Observed] = field(default_factory=dict)
     calls: int = 0
@@ -125,6 +127,7 @@ class Observer:
         self._lock = threading.RLock()
         self._thread = threading.local()
         self._watched: dict[type, _Watched] = {}
+        self._identities: dict[Hashable, _Watched] = {}
         self._touched: dict[Observed, None] = {}
         self._wrappings: list[Wrapping] = []
         self._awaited: list[Awaited] = []
@@ -168,10 +171,11 @@ class Observer:
     def known(self) -> tuple[Known, ...]:
         """Every Function of the user's, called or not; a base class is left out where a subclass was called."""
         with self._lock:
-            called = [watched.function for watched in self._watched.values() if watched.calls]
+            every = self._identities.values()
+            called = [watched.function for watched in every if watched.calls]
             return tuple(
                 _known(watched)
-                for watched in self._watched.values()
+                for watched in every
                 if watched.calls or not any(issubclass(other, watched.function) for other in called)
             )
 
@@ -198,10 +202,18 @@ class Observer:
         return self._territory.owns(function)
 
     def adopted(self, function: type, engine: str) -> None:
-        """Count a Function among the known."""
+        """Count a Function among the known; one that was made before by the same code is the same."""
         with self._lock:
-            ignored = name_of(function) in self._ignored
-            self._watched.setdefault(function, _Watched(function, engine, ignored))
+            identity = identity_of(function, self._representative)
+            if identity not in self._identities:
+                ignored = name_of(function) in self._ignored
+                self._identities[identity] = _Watched(function, engine, ignored, registry.engine(engine))
+            self._watched[function] = self._identities[identity]
+
+    def _representative(self, function: type) -> type:
+        """The first class made that was the same Function."""
+        watched = self._watched.get(function)
+        return watched.function if watched else function
 
     def called(self, function: type, arguments: tuple[Any, ...] | None) -> None:
         """Note a call, and keep it if it is the first of its signature."""
@@ -213,7 +225,7 @@ class Observer:
             if arguments is None:
                 self._count(watched, KEYWORDS)
                 return
-            engine = registry.engine(watched.engine)
+            engine = watched.adapter
             if any(engine.is_transformed(tensor) for tensor in tensors_in(arguments, engine)):
                 self._count(watched, TRANSFORMED)
                 return

@@ -26,7 +26,7 @@ class Listener(Protocol):
         ...
 
     def adopted(self, function: type, engine: str) -> None:
-        """Hear that a Function is wrapped now."""
+        """Hear of a Function that is wrapped next."""
         ...
 
     def called(self, function: type, arguments: tuple[Any, ...] | None) -> None:
@@ -203,8 +203,8 @@ class Wrapping:
         try:
             if self._listener.wants(function):
                 self._adopted.add(function)
-                self._wrap(function)
                 self._listener.adopted(function, self._library.engine)
+                self._wrap(function)
         except Exception as error:
             self._listener.failed(function, error)
 

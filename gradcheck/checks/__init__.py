@@ -12,6 +12,7 @@ from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_AL
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
 from gradcheck.checks.stale import STALE_SAVE_RAISES
+from gradcheck.checks.subsets import EACH_SUBSET_GETS_ITS_GRADIENTS
 from gradcheck.engines.base import Capability
 
 DEFAULT = (
@@ -28,6 +29,7 @@ DEFAULT = (
     GRADIENTS_ARE_RIGHT_IN_BOTH_MODES,
     GRADIENTS_ACCUMULATE,
     GRAPHS_DO_NOT_INTERFERE,
+    EACH_SUBSET_GETS_ITS_GRADIENTS,
     WORKS_IN_ITS_INPUTS_PRECISION,
 )
 

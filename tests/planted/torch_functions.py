@@ -201,6 +201,38 @@ class SquareProduct(Product):
         return g @ y, x @ g
 
 
+class ProductInTheWrongSlot(Product):
+    """Gradients are listed as they are asked for, and the first place is filled first."""
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        found = [g @ y.mT] if ctx.needs_input_grad[0] else []
+        found += [x.mT @ g] if ctx.needs_input_grad[1] else []
+        return (*found, *[None] * (2 - len(found)))
+
+
+class ProductWithTheWrongFlag(Product):
+    """Both gradients are computed where the first one is asked for."""
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        return (g @ y.mT, x.mT @ g) if ctx.needs_input_grad[0] else (None, None)
+
+
+class ProductWithAVariableOfTheOtherBranch(Product):
+    """What the second gradient needs is made where the first one is asked for."""
+
+    @staticmethod
+    def backward(ctx, g):
+        x, y = ctx.saved_tensors
+        first = None
+        if ctx.needs_input_grad[0]:
+            first, turned = g @ y.mT, x.mT
+        return first, turned @ g if ctx.needs_input_grad[1] else None
+
+
 class Doubled(Function):
     """2 x, out of place."""
 
@@ -281,4 +313,17 @@ PLANTED = (
     Planted("modifies its cotangent", SquareThatScalesItsCotangent.apply, Square.apply, frozenset({"GC203"})),
     Planted("shared buffer", SineWithASharedBuffer.apply, Sine.apply, frozenset({"GC601"})),
     Planted("last call remembered", SineThatRemembersTheLastCall.apply, Sine.apply, frozenset({"GC602"})),
+    Planted(
+        "gradient in the wrong slot", ProductInTheWrongSlot.apply, Product.apply, frozenset({"GC603"}), SQUARE_MATRICES
+    ),
+    Planted(
+        "flag of another input", ProductWithTheWrongFlag.apply, Product.apply, frozenset({"GC603"}), (MATRIX, OTHER)
+    ),
+    Planted(
+        "variable of another branch",
+        ProductWithAVariableOfTheOtherBranch.apply,
+        Product.apply,
+        frozenset({"GC603"}),
+        (MATRIX, OTHER),
+    ),
 )

@@ -33,8 +33,10 @@ class Ledger:
         """Take in a result that came from what `test` called."""
         if result.status is Status.DISAGREED:
             result = replace(result, report=self._text(result, test))
-        entry = Entry(result, is_known=is_known)
-        entry = self.entries.setdefault(entry.key, entry)
+        new = Entry(result, is_known=is_known)
+        entry = self.entries.setdefault(new.key, new)
+        if entry is not new:
+            entry.merge(new)
         self.call(entry, test)
         self._unsent[entry.key] = None
         return entry

@@ -97,7 +97,7 @@ class Observing:
         with self.observer.paused():
             return (yield)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Refuse bad markers; check what a setup called that fails or skips, since there will be no body."""
         self._ended = ""

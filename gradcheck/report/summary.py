@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from gradcheck.report.function import FunctionResult, Status
@@ -60,7 +60,9 @@ class Entry:
         return self.is_failure and not self.carriers
 
     def merge(self, other: Entry) -> None:
-        """Take over the tests of the same finding in another process."""
+        """Take over what the same check of another test, or in another process, has to say."""
+        notes = (*self.result.notes, *(note for note in other.result.notes if note not in self.result.notes))
+        self.result = replace(self.result, notes=notes)
         self.tests += [test for test in other.tests if test not in self.tests]
         self.carriers += [test for test in other.carriers if test not in self.carriers]
 

@@ -84,29 +84,32 @@ def _compared(
     except engine.refusals as error:
         if subject.program is not None:  # an op refuses aloud what the grammar could not know
             return None
-        return _raised(part, inputs, cotangents, f"{only}, the forward pass raised {_first_line(error)}")
+        return _raised(subject, part, inputs, cotangents, f"{only}, the forward pass raised {_first_line(error)}")
     try:
         gradients = engine.grad(outputs, wanted(part, tensors), [engine.tensor(u) for u in cotangents])
     except Unsupported:
         raise
     except Exception as error:  # whatever a user's function raises
-        return _raised(part, inputs, cotangents, f"{only}, the backward pass raised {_first_line(error)}")
+        return _raised(subject, part, inputs, cotangents, f"{only}, the backward pass raised {_first_line(error)}")
     found = expected.mismatch(_with_expected(subject, part, filled(part, inputs, gradients), expected.expected))
     if found is None:
         return None
     k = positions(subject)[found.array]
     none = gradients[chosen.index(k)] is None
     return disagreement(
-        EACH_SUBSET_GETS_ITS_GRADIENTS, part, inputs=inputs, cotangents=cotangents,
+        EACH_SUBSET_GETS_ITS_GRADIENTS, subject, inputs=inputs, cotangents=cotangents, subset=part.differentiable,
         position=k, entry=found.entry, analytic=found.actual, numeric=found.expected, error=found.bound,
         detail=f"{only}, the gradient of x{k} is {'None' if none else 'not the one it has where all do'}",
     )  # fmt: skip
 
 
-def _raised(part: Subject, inputs: Sequence[Array], cotangents: Sequence[Array], detail: str) -> Outcome:
+def _raised(
+    subject: Subject, part: Subject, inputs: Sequence[Array], cotangents: Sequence[Array], detail: str
+) -> Outcome:
     return disagreement(
-        EACH_SUBSET_GETS_ITS_GRADIENTS, part, inputs=inputs, detail=detail, cotangents=tuple(cotangents), way="raised"
-    )
+        EACH_SUBSET_GETS_ITS_GRADIENTS, subject, inputs=inputs, detail=detail, cotangents=tuple(cotangents),
+        way="raised", subset=part.differentiable,
+    )  # fmt: skip
 
 
 def _first_line(error: Exception) -> str:

@@ -70,7 +70,8 @@ def test_a_backward_that_raises_says_so(adapter):
     finding = each_subset_gets_its_gradients(subject(adapter, product(adapter, left_over_variable), X, Y)).finding
     assert "the backward pass raised UnboundLocalError" in finding.detail
     assert finding.evidence.way == "raised"
-    assert finding.evidence.differentiable == (False, True)
+    assert finding.evidence.differentiable == (True, True)
+    assert finding.evidence.subset == (False, True)
 
 
 def test_a_gradient_that_is_none_says_so(adapter):

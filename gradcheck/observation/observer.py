@@ -301,6 +301,7 @@ class Observer:
     def _fill(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine) -> None:
         """Describe a new signature, and keep its call where that can be."""
         tensors = tensors_in(arguments, engine)
+        before = self._used
         try:
             observed.signature_text = in_words(arguments, engine)
             observed.required = tuple(engine.requires_grad(tensor) for tensor in tensors)
@@ -310,6 +311,7 @@ class Observer:
                     observed.facts = tuple(facts_of(engine.array(tensor)) for tensor in tensors)
                     observed.call = self._copied(observed, arguments, engine)
         except Exception as error:
+            self._used = before
             observed.reason = f"could not be copied: {type(error).__name__}: {error}"
 
     def _copied(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine) -> Call:

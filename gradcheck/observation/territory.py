@@ -44,10 +44,12 @@ class Territory:
 
     def has(self, file: str) -> bool:
         """Whether a source file is the user's."""
-        return self._has(file, os.getcwd()) and not any(file.startswith(place) for place in _places())
+        return self._has(os.path.abspath(file))
 
-    def _looks_owned(self, file: str, _: str) -> bool:
+    def _looks_owned(self, file: str) -> bool:
         paths = _spellings(file)
+        if any(path.startswith(place) for path in paths for place in _places()):
+            return False
         return any(_is_below(path, root) for path in paths for root in self._roots)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 
@@ -498,3 +499,31 @@ def test_observing_leaves_the_random_state_alone(library):
     with observing():
         double(library).apply(library.ones(2))
     assert library.rand(2).tolist() == first
+
+
+def test_calls_of_several_threads_are_all_counted(library):
+    with observing() as observer:
+        function = double(library)
+
+        def calling():
+            for size in range(1, 30):
+                function.apply(library.ones(*(1,) * (size % 3), size))
+
+        threads = [threading.Thread(target=calling) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = observer.touched()
+    assert sum(observed.calls for observed in found) == 4 * 29
+    assert len(found) == 3
+
+
+def test_pausing_holds_for_its_own_thread(library):
+    with observing() as observer:
+        function = double(library)
+        other = threading.Thread(target=lambda: function.apply(library.ones(2)))
+        with observer.paused():
+            other.start()
+            other.join()
+        assert [observed.calls for observed in observer.touched()] == [1]

@@ -59,7 +59,7 @@ class Judge:
         if name in self.crashed:
             return replace(plain, reason=f"an earlier check {self.crashed[name]}")
         allowance = self.budget.allowance(name)
-        wishes = wishes_for(name, asked, self.budget.options)
+        wishes = wishes_for(observed.function, asked, self.budget.options)
         work = lambda: examine(observed, seed=self.seed, allowance=allowance, wishes=wishes)  # noqa: E731
         return self._guarded(work, plain)
 

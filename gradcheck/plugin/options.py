@@ -15,12 +15,15 @@ from gradcheck.checks.claim import Claims
 from gradcheck.failures import UsageError
 from gradcheck.functions.isolation import is_possible
 from gradcheck.functions.wishes import Allowance, Wishes
+from gradcheck.observation.call import name_of
 from gradcheck.plugin import baseline
 from gradcheck.plugin.baseline import Baseline, Known
 from gradcheck.report.function import FunctionResult
 
 BASELINE_KEY = "gradcheck_baseline"
 """How the controller of pytest-xdist names the known failures to its workers."""
+DECLARATION = "__gradcheck_surrogate__"
+"""What a class body sets to its reason; plain Python, so that production code imports nothing of ours."""
 SHARE = 0.1
 """What one Function may spend of the whole budget."""
 EVALUATIONS_A_SECOND = 1_000
@@ -200,9 +203,16 @@ def _is_interval(value: Any) -> bool:
 _READ: Mapping[str, Any] = {"domain": _domain, "rtol": _rtol, "claims": _claims}
 
 
-def wishes_for(name: str, asked: Mapping[str, Any], options: Options) -> Wishes:
-    """What is wished of one Function, from the markers of the test that calls it and the options of the run."""
-    return replace(Wishes(**asked), strict=options.is_strict, surrogate=options.surrogates.get(name, ""))
+def wishes_for(function: type, asked: Mapping[str, Any], options: Options) -> Wishes:
+    """What is wished of one Function, from its class, the markers of the test that calls it and the run's options."""
+    surrogate = options.surrogates.get(name_of(function)) or _declared(function)
+    return replace(Wishes(**asked), strict=options.is_strict, surrogate=surrogate)
+
+
+def _declared(function: type) -> str:
+    """Why a class says that its backward is another one on purpose; "" where it does not."""
+    given = getattr(function, DECLARATION, "")
+    return given if isinstance(given, str) else f"by {DECLARATION}" if given else ""
 
 
 # The budget ---------------------------------------------------------------------------------------------------------

@@ -293,6 +293,8 @@ class Observer:
             # Entered before it is filled: what cannot be copied once is not tried at each call.
             observed = watched.kept[signature] = self._empty(watched, signature, "", "")
             self._fill(observed, arguments, engine)
+        elif observed.reason == MEMORY:
+            self._fill(observed, arguments, engine)
         elif observed.call is not None and observed.calls < _CALLS and not self._gradchecks.is_inside():
             self._widen(observed, arguments, engine)
         observed.calls += 1

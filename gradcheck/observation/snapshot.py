@@ -11,6 +11,8 @@ from gradcheck.engines.base import Engine
 from gradcheck.observation.call import Signature
 
 _PLAIN = frozenset({bool, int, str, bytes, type(None)})
+# Classes of tensors that are copied alike; one of another (a fake tensor, say) must not take the place of a real one.
+_TENSORS = frozenset({"Tensor", "Parameter"})
 
 
 def tensors_in(arguments: Any, engine: Engine) -> list[Any]:
@@ -29,7 +31,8 @@ def _entry(value: Any, engine: Engine) -> Hashable:
         return kind, value
     if engine.is_tensor(value):
         layout, device = layout_of(value, engine), engine.device_of(value)
-        return engine.dtype_name(value), len(value.shape), layout, engine.requires_grad(value), device
+        special = "" if kind.__name__ in _TENSORS else kind.__name__
+        return engine.dtype_name(value), len(value.shape), layout, engine.requires_grad(value), device, special
     if isinstance(value, (list, tuple)):
         return kind, tuple(_entry(item, engine) for item in value)
     if isinstance(value, dict):

@@ -296,9 +296,10 @@ def test_the_memory_limit_is_a_reason(library):
         assert (first.reason, second.reason) == ("", "memory limit")
         assert second.call is None
         observer.release(first)
-        function.apply(library.ones(4, 5, 1))
-        (third,) = observer.touched()
-    assert third.call is not None
+        function.apply(library.ones(5, 4))
+        (again,) = observer.touched()
+    assert again is second
+    assert tuple(again.call.arguments[0].shape) == (5, 4)
 
 
 def test_signatures_beyond_the_limit_are_counted(library):

@@ -206,6 +206,18 @@ def test_tensors_without_plain_values_are_a_reason():
     assert reasons == ["called with a sparse tensor", "called with a tensor without values (meta)"]
 
 
+def test_a_fake_tensor_does_not_take_the_place_of_a_real_one():
+    from torch._subclasses import FakeTensorMode
+
+    with observing() as observer:
+        function = double(torch)
+        with FakeTensorMode():
+            function.apply(torch.ones(2))
+        function.apply(torch.ones(2))
+        kept = [observed.call for observed in observer.touched() if observed.call is not None]
+    assert [call.arguments[0].tolist() for call in kept] == [[1.0, 1.0]]
+
+
 def test_arguments_that_share_memory_share_it_in_the_copy():
     class Both(torch.autograd.Function):
         @staticmethod

@@ -28,7 +28,7 @@ from gradcheck.verdict import Outcome, Verdict
 Wanted = str | Claim | Sequence[str | Claim] | None
 
 # A function may do without these: what it refuses there is no failure, and what stays open does not decide.
-_OPTIONAL = frozenset({Capability.FORWARD_MODE, Capability.HIGHER_ORDER})
+_OPTIONAL = frozenset({Capability.FORWARD_MODE, Capability.HIGHER_ORDER, Capability.VMAP})
 
 
 # Where one of these has seen nothing but zeros, nothing was tested.

@@ -75,6 +75,7 @@ def targets(engines: Sequence[Engine], claims: Claims, groups: Sequence[str]) ->
         Target(engine.name, engine.device, claim.name, group)
         for engine in engines
         for claim in claims.all()
+        if claim.on_programs or claim.kind == "module"
         for group in ((MODULES,) if claim.kind == "module" else groups)
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradcheck.checks.batching import VMAP_EQUALS_A_LOOP
 from gradcheck.checks.claim import Claim, Claims
 from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
 from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
@@ -20,6 +21,7 @@ DEFAULT = (
     JVP_AGREES_WITH_VJP,
     Claim(*LINEAR, backward_is_linear_in_cotangent),
     Claim(*SECOND, second_order_matches_numeric, needs=frozenset({Capability.HIGHER_ORDER})),
+    VMAP_EQUALS_A_LOOP,
     INPLACE_EQUALS_OUT_OF_PLACE,
     STALE_SAVE_RAISES,
     NO_INPUT_IS_MODIFIED,

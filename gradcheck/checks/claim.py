@@ -97,6 +97,8 @@ class Claim:
     kind : str
         "function" (holds for any differentiable function, programs included), "program" or "module".
     needs : frozenset of Capability
+    on_programs : bool
+        Whether the property suite asks drawn programs, for a claim of the first two kinds.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Claim:
     check: Check = field(repr=False)
     kind: str = "function"
     needs: frozenset[Capability] = frozenset()
+    on_programs: bool = True
 
 
 def disagreement(

@@ -21,6 +21,7 @@ class Capability(StrEnum):
     STRIDES = "strided views"
     ACCUMULATION = "gradient accumulation"
     MODULES = "modules"
+    VMAP = "vmap"
 
 
 class Engine(Protocol):
@@ -101,6 +102,13 @@ class Engine(Protocol):
         ------
         Unsupported
             If the function has no forward-mode rule.
+        """
+        ...
+
+    def vmap(self, function: Function, inputs: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+        """The outputs for a batch, their first axis the examples' (capability VMAP).
+
+        `axes` says along which axis of each input the examples lie; None: the input is the same for all of them.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.engines.base import Function
+from gradcheck.engines.base import Capability, Function
 from gradcheck.engines.memory import Span
 from gradcheck.engines.torchlike import TorchLike
 from gradcheck.failures import Unsupported
@@ -137,6 +137,7 @@ class TorchEngine(TorchLike):
     """
 
     name = "torch"
+    capabilities = frozenset(Capability)
 
     def __init__(self, device: str = "cpu") -> None:
         import torch
@@ -199,6 +200,13 @@ class TorchEngine(TorchLike):
         """Outputs and their tangents (None: not connected) by forward mode."""
         _load_forward_mode()
         return super().jvp(function, primals, tangents)
+
+    def vmap(self, function: Function, inputs: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+        """The outputs for a batch; what PyTorch says about the speed of an op without a rule is left unsaid."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+            result = self.library.vmap(function, in_dims=tuple(axes))(*inputs)
+        return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
     def seed(self, value: int) -> None:
         """Seed the default generator of the engine's device, and that one alone."""

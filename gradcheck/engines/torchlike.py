@@ -46,7 +46,7 @@ class TorchLike(Copying):
 
     name: str
     refusals: tuple[type[Exception], ...] = (RuntimeError,)
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.VMAP}
 
     def __init__(self, library: Any, device: str = "cpu") -> None:
         self.library = library
@@ -228,6 +228,10 @@ class TorchLike(Copying):
         return None
 
     # Modes and random numbers ----------------------------------------------------------------------------------
+
+    def vmap(self, function: Function, inputs: Sequence[Any], axes: Sequence[int | None]) -> tuple[Any, ...]:
+        """Not known to this engine."""
+        raise Unsupported(f"{self.name} has no vmap")
 
     def no_grad(self) -> AbstractContextManager[None]:
         """A context without recording."""

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from gradcheck.numeric import rises
+
+Floats = rises.Floats
+Flags = rises.Flags
 Curve = Callable[[float], Floats]
 
 EPSILON = float(np.finfo(np.float64).eps)
@@ -55,8 +57,6 @@ NOISY_SPACINGS = 64.0
 DOUBT = 1.5
 # By how much one-sided derivatives must be better than the central one to be believed in its place.
 BENT = 16.0
-# A larger rise, alone, is no rounding error of anything of common size.
-JUMP = 1e-9
 # The steps that count as large ones.
 COARSE = 3
 # The windows of smallest steps are never the answer: nothing could contradict them.
@@ -247,7 +247,7 @@ class Ladder:
         plus, minus, steps = self._sides(run)
         if effort == EFFORTS - 1:
             for side in plus, minus:
-                side[:, _jumps(side - self.base, self._least(plus, minus))] = np.nan
+                side[:, rises.jumps(side - self.base, self._least(plus, minus))] = np.nan
         return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
 
     def _narrow(self, run: tuple[int, ...]) -> Derivative:
@@ -332,10 +332,10 @@ class Ladder:
         quiet = squares == 0.0
         squares = np.where(quiet & (quiet.mean(axis=0) < 0.7), np.nan, squares)
         # 0.455: the median of the square of a standard normal variable. A side that does not exist says nothing.
-        measured = np.maximum(np.sqrt(_median(squares) / 0.455), self._least(plus[small:], minus[small:]))
+        measured = np.maximum(np.sqrt(rises.median(squares) / 0.455), self._least(plus[small:], minus[small:]))
         if self._epsilon > NARROW:
             return np.asarray(measured)
-        return np.maximum(measured, _quantum(np.concatenate([plus, minus]) - self.base))
+        return np.maximum(measured, rises.quantum(np.concatenate([plus, minus]) - self.base))
 
 
 def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> Derivative:
@@ -364,44 +364,6 @@ def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> De
             break
         found = ladder.derivative(effort)
     return found
-
-
-def _quantum(rise: Floats) -> Floats:
-    """The smallest rise of outputs that move by multiples of it only, else 0.
-
-    Such a value was rounded where it was larger (1 - tanh(19)**2 is a multiple of 2**-53); small steps do not show it.
-    """
-    size = np.where(np.isfinite(rise), np.abs(rise), 0.0)
-    moving = size > 0.0
-    smallest = np.where(moving, size, np.inf).min(axis=0)
-    # Smooth functions move at every step; a flat piece beside a kink moves by any amount once it is left.
-    still = (moving.sum(axis=0) < size.shape[0] // 2) & moving.any(axis=0)
-    if not still.any():
-        return np.zeros(size.shape[1])
-    multiples = size / np.where(still, smallest, 1.0)
-    whole = (np.abs(multiples - np.rint(multiples)) <= 1e-9 * multiples).all(axis=0)
-    # One rise alone is a jump that some steps cross (a comparison that flips), unless it is as small as round-off.
-    lone = (multiples <= 1.5).all(axis=0) & (smallest > JUMP)
-    whole &= ~lone
-    return np.where(still & whole, smallest, 0.0)
-
-
-def _jumps(rise: Floats, least: Floats) -> Flags:
-    """Where a side of the longest run starts off by a jump: steps of 2**-26 to 2**-33 all rise alike, and 2**-15 about.
-
-    The derivative on that side does not exist (the gradient of a relu, at 0).
-    """
-    last, mild = rise[-1], rise[-19]
-    steady = (np.abs(rise[-8:] - last) <= 1e-3 * np.abs(last)).all(axis=0)
-    return np.asarray(steady & (np.abs(mild - last) <= 0.5 * np.abs(last)) & (np.abs(last) > 1e3 * least))
-
-
-def _median(rows: Floats) -> Floats:
-    """Median along the first axis of what is finite; 0 where nothing is."""
-    ordered = np.sort(np.where(np.isfinite(rows), rows, np.inf), axis=0)
-    count = np.isfinite(rows).sum(axis=0)
-    middle = np.take_along_axis(ordered, np.maximum(count // 2, 0)[None].clip(max=rows.shape[0] - 1), axis=0)[0]
-    return np.where(count > 0, middle, 0.0)
 
 
 def _derivative(

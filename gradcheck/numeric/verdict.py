@@ -169,7 +169,12 @@ class _Judge:
         known = at_kink and np.isfinite(sided[self.active]).all()
         known = (known or self.derivative.smooth[self.active].all()) and np.isfinite(self.numeric)
         # In few digits, what is large overflows by right.
-        if known and self.epsilon <= FEW_DIGITS and self.derivative.finite[self.active].all() and not self.derivative.unresolved[self.active].any():
+        if (
+            known
+            and self.epsilon <= FEW_DIGITS
+            and self.derivative.finite[self.active].all()
+            and not self.derivative.unresolved[self.active].any()
+        ):
             return self._end(Verdict.DISAGREE)
         return self._end(Verdict.INCONCLUSIVE, NOT_FINITE)
 

@@ -295,6 +295,50 @@ class SineThatRemembersTheLastCall(Sine):
         return g * SineThatRemembersTheLastCall.last.cos()
 
 
+class Rows(Function):
+    """Each row times a vector, summed; batches by a rule of its own."""
+
+    @staticmethod
+    def forward(x, w):
+        return (x * w).sum(-1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g[..., None] * w, (g[..., None] * x).sum(tuple(range(x.dim() - 1)))
+
+    @staticmethod
+    def vmap(info, in_dims, x, w):
+        count = info.batch_size
+        x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(count, *x.shape)
+        w = w.movedim(in_dims[1], 0) if in_dims[1] is not None else w.expand(count, *w.shape)
+        return (x * w[:, None]).sum(-1), 0
+
+
+class RowsBatchedAlongTheFirstAxis(Rows):
+    """The examples are looked for along the first axis, wherever they lie."""
+
+    @staticmethod
+    def vmap(info, in_dims, x, w):
+        x = x if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
+        w = w if in_dims[1] is not None else w.expand(info.batch_size, *w.shape)
+        return (x * w[:, None]).sum(-1), 0
+
+
+class RowsBatchedWithOneVector(Rows):
+    """Every example gets the first one's vector."""
+
+    @staticmethod
+    def vmap(info, in_dims, x, w):
+        x = x.movedim(in_dims[0], 0) if in_dims[0] is not None else x.expand(info.batch_size, *x.shape)
+        w = w.movedim(in_dims[1], 0)[0] if in_dims[1] is not None else w
+        return (x * w).sum(-1), 0
+
+
 SQUARE_MATRICES = (MATRIX[:, :2], OTHER[:2])
 
 PLANTED = (
@@ -313,6 +357,20 @@ PLANTED = (
     Planted("modifies its cotangent", SquareThatScalesItsCotangent.apply, Square.apply, frozenset({"GC203"})),
     Planted("shared buffer", SineWithASharedBuffer.apply, Sine.apply, frozenset({"GC601"})),
     Planted("last call remembered", SineThatRemembersTheLastCall.apply, Sine.apply, frozenset({"GC602"})),
+    Planted(
+        "batched along the first axis",
+        RowsBatchedAlongTheFirstAxis.apply,
+        Rows.apply,
+        frozenset({"GC105"}),
+        (torch.tensor([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5], [1.0, -1.0, 2.0]]), MATRIX[1]),
+    ),
+    Planted(
+        "batched with one vector",
+        RowsBatchedWithOneVector.apply,
+        Rows.apply,
+        frozenset({"GC105"}),
+        (OTHER, MATRIX[0, :2]),
+    ),
     Planted(
         "gradient in the wrong slot", ProductInTheWrongSlot.apply, Product.apply, frozenset({"GC603"}), SQUARE_MATRICES
     ),

@@ -1,0 +1,135 @@
+"""GC105: one call for a whole batch gives what a loop over its examples gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from gradcheck.checks.claim import Claim, Subject, disagreement
+from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, wanted
+from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
+from gradcheck.engines.base import Capability
+from gradcheck.failures import Unsupported
+from gradcheck.program import Array
+from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
+
+# The examples of a batch are the inputs times these: special points stay zero, values stay in almost every domain, and
+# no example is another.
+_EXAMPLES = (1.0, 63.0 / 64.0, 31.0 / 32.0)
+# Inputs that are batched alone, beside all together.
+_ALONE = 3
+
+Axes = Mapping[int, int]
+"""The axis of the examples for each input that is batched."""
+
+
+def vmap_equals_a_loop(subject: Subject) -> Outcome:
+    """Values and gradients of the function under ``vmap`` are those of its calls on each example.
+
+    All differentiated inputs are batched, along their first and along their last axis, then one of them at a time. A
+    function without a rule for it, or one that looks at values, refuses, which is no mistake.
+    """
+    inputs, plain = dense(subject)
+    where = positions(subject)
+    if not any(y.size for y in plain) or not where:
+        return VACUOUS
+    generator = subject.generator("vmap")
+    decided = False
+    for axes in _trials(inputs, where):
+        batch = tuple(_stacked(x, axes[k]) if k in axes else x for k, x in enumerate(inputs))
+        cotangents = draw_like([np.stack([y] * len(_EXAMPLES)) for y in plain], generator)
+        try:
+            found = _at_once(subject, batch, axes, cotangents)
+        except Unsupported:
+            raise
+        except Exception as error:  # whatever a function raises that was not made for it
+            raise Unsupported(f"vmap raises {type(error).__name__}: {error}".splitlines()[0]) from error
+        expected = _yardstick(subject, axes, batch, cotangents, generator)
+        if not expected.is_finite:
+            return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        mismatch = expected.mismatch(found)
+        if mismatch is not None:
+            return _found(subject, mismatch, len(plain), axes, batch, cotangents)
+        decided = decided or any(g.any() for g in expected.expected[len(plain) :])
+    return AGREED if decided else VACUOUS
+
+
+def _trials(inputs: Sequence[Array], where: Sequence[int]) -> Iterator[Axes]:
+    yield dict.fromkeys(where, 0)
+    if any(inputs[k].ndim for k in where):
+        yield dict.fromkeys(where, -1)
+    if len(where) > 1:
+        yield from ({k: 0} for k in where[:_ALONE])
+
+
+def _stacked(values: Array, axis: int) -> Array:
+    return np.ascontiguousarray(np.stack([(values * part).astype(values.dtype) for part in _EXAMPLES], axis=axis))
+
+
+def _at_once(subject: Subject, batch: Sequence[Array], axes: Axes, cotangents: Sequence[Array]) -> tuple[Array, ...]:
+    """Outputs and gradients of one call under vmap."""
+    engine = subject.engine
+    leaves = place(subject, batch)
+    outputs = engine.vmap(subject.function, leaves, [axes.get(k) for k in range(len(batch))])
+    gradients = engine.grad(outputs, wanted(subject, leaves), [engine.tensor(u) for u in cotangents])
+    return (*(engine.array(y) for y in outputs), *filled(subject, batch, gradients))
+
+
+def _yardstick(
+    subject: Subject,
+    axes: Axes,
+    batch: tuple[Array, ...],
+    cotangents: tuple[Array, ...],
+    generator: np.random.Generator,
+) -> Yardstick:
+    """Outputs and gradients of a loop over the examples, in the layout that vmap gives them."""
+    count, outputs, where = len(batch), len(cotangents), positions(subject)
+
+    def loop(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        rows = []
+        for n in range(len(_EXAMPLES)):
+            example = [x.take(n, axes[k]) if k in axes else x for k, x in enumerate(arrays[:count])]
+            rows.append(pulled(subject, example, [u[n] for u in arrays[count:]]))
+        columns = list(zip(*rows, strict=True))
+        values = [np.stack(column) for column in columns[:outputs]]
+        gradients = [
+            np.stack(column, axis=axes[k]) if k in axes else np.sum(column, axis=0, dtype=column[0].dtype)
+            for k, column in zip(where, columns[outputs:], strict=True)
+        ]
+        return (*values, *gradients)
+
+    return Yardstick(
+        loop, (*batch, *cotangents), generator,
+        cotangents=outputs, least=ANOTHER_WAY, noise=subject.noise,
+    )  # fmt: skip
+
+
+def _found(
+    subject: Subject,
+    found: Mismatch,
+    outputs: int,
+    axes: Axes,
+    batch: tuple[Array, ...],
+    cotangents: tuple[Array, ...],
+) -> Outcome:
+    is_gradient = found.array >= outputs
+    k = positions(subject)[found.array - outputs] if is_gradient else None
+    what = f"the gradient of x{k}" if is_gradient else f"output {found.array}"
+    how = ", ".join(f"x{k} along axis {axis}" for k, axis in axes.items())
+    return disagreement(
+        VMAP_EQUALS_A_LOOP, subject, position=k, entry=found.entry,
+        analytic=found.actual, numeric=found.expected, error=found.bound,
+        detail=f"under vmap over {how}, {what} is not that of a loop over {len(_EXAMPLES)} examples",
+        inputs=batch, cotangents=cotangents, output=None if is_gradient else found.array, way=how,
+    )  # fmt: skip
+
+
+VMAP_EQUALS_A_LOOP = Claim(
+    "vmap_equals_a_loop",
+    "GC105",
+    "Under vmap, values and gradients are those of a loop over the examples.",
+    vmap_equals_a_loop,
+    needs=frozenset({Capability.VMAP}),
+    on_programs=False,  # whether an engine's own ops can be batched is the engine's affair, and often they cannot
+)

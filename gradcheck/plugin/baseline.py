@@ -70,9 +70,13 @@ class Baseline:
             self.matched.add(known)
         return known in self.entries
 
-    def meet(self, op: str, code: str, claim: str) -> None:
-        """Take in that another process met a known failure."""
-        self.knows(op, code, claim)
+    def knows_all(self, op: str, failing: Iterable[str]) -> bool:
+        """Whether everything that fails of an op, each as ``GC101 vjp_matches_numeric``, is known."""
+        is_known = True
+        for text in failing:  # to the end: each of them is to be marked as met
+            code, _, claim = text.partition(" ")
+            is_known = self.knows(op, code, claim) and is_known
+        return is_known
 
     def stale(self, checked: Iterable[str]) -> list[Known]:
         """The entries that matched nothing though their op was checked."""

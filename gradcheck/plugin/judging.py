@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from gradcheck.engines import registry
 from gradcheck.examination import check
 from gradcheck.failures import UsageError
 from gradcheck.functions.isolation import Crash, isolated
@@ -54,6 +55,7 @@ class Judge:
         """Check one Function at one signature; `asked` is what markers ask for."""
         name = observed.name
         plain = FunctionResult(name, signature=observed.signature_text, status=Status.UNCHECKED)
+        plain = replace(plain, where=_where(observed), engine=observed.engine)
         if observed.call is None:
             return replace(plain, reason=observed.reason)
         if name in self.crashed:
@@ -121,10 +123,17 @@ class Judge:
             status=Status.DISAGREED,
             code=code,
             claim=claim,
-            headline=lines[0],
+            failing=(f"{code} {claim}",),
+            headline=f"{code} {plain.name}: the child process {how}",
             report="\n".join(lines),
             script_problem="the process ended before it could say what it did",
         )
+
+
+def _where(observed: Observed) -> str:
+    """Where the backward stands; "" where that cannot be known."""
+    apply: Callable[..., Any] = getattr(observed.function, "apply", observed.function)
+    return registry.engine(observed.engine).locate_backward(apply) or ""
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -138,7 +147,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 def _result_of(report: Report, plain: FunctionResult) -> FunctionResult:
     """The report of a full check as the result of a Function."""
-    notes = (*(f"unsupported: {text}" for text in report.unsupported), *report.warnings)
+    notes = (*(f"{text.partition(' ')[0]} unsupported" for text in report.unsupported), *report.warnings)
     resolution = max((outcome.resolution for outcome in report.outcomes.values()), default=0.0)
     found = replace(plain, engine=report.engine, tried=1, resolution=resolution, notes=notes)
     if report.verdict is Verdict.AGREE:
@@ -155,7 +164,8 @@ def _result_of(report: Report, plain: FunctionResult) -> FunctionResult:
         status=Status.DISAGREED,
         code=first.code,
         claim=first.claim,
-        headline=lines[0],
+        failing=tuple(f"{finding.code} {finding.claim}" for finding in report.failures),
+        headline=f"{first.code} {first.call}: {first.detail or first.sentence}",
         report="\n".join(lines[:_MAX_LINES]),
         script_problem="what was given to torch.autograd.gradcheck is the test's own",
     )

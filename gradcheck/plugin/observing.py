@@ -6,6 +6,7 @@ Observation begins before the first conftest is imported, and is paused in tests
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
@@ -204,7 +205,7 @@ class Observing:
             if is_wrong and is_same and other.status is result.status and (is_again or other.code == result.code):
                 self.ledger.call(entry, test)
                 return entry
-        is_known = is_wrong and self.settings.baseline.knows(result.name, result.code, result.claim)
+        is_known = is_wrong and self.settings.baseline.knows_all(result.name, result.failing)
         return self.ledger.add(result, test, is_known=is_known)
 
     def _show(self, item: pytest.Item, report: pytest.TestReport) -> None:
@@ -216,7 +217,7 @@ class Observing:
         if report.when == "call" and not has_own_outcome:
             if wrong:
                 report.outcome = "failed"
-                report.longrepr = _representation(item, _text(wrong))
+                report.longrepr = _representation(item, _text(wrong), wrong[0].result)
             self._add_section(report, known, "known, the baseline has it\n")
             self.ledger.carry(found, item.nodeid)
         elif has_own_outcome:
@@ -243,13 +244,19 @@ def _text(entries: list[Entry]) -> str:
     return "\n\n".join(entry.result.report for entry in entries)
 
 
-def _representation(item: pytest.Item, text: str) -> Any:
-    """Our report as a failure without a traceback: its first line is what the short summary shows."""
+def _representation(item: pytest.Item, text: str, first: FunctionResult) -> Any:
+    """Our report as a failure without a traceback; short forms name the backward, not this line, and the headline."""
     try:
         raise pytest.fail.Exception(text, pytrace=False)
     except pytest.fail.Exception:
         # Not an override's: a foreign kind of item may know its own exceptions only.
-        return pytest.Item.repr_failure(item, pytest.ExceptionInfo.from_current())
+        shown = pytest.Item.repr_failure(item, pytest.ExceptionInfo.from_current())
+    crash = getattr(shown, "reprcrash", None)
+    if crash is not None:
+        place = re.match(r"(.+):(\d+) in ", first.where)
+        crash.path, crash.lineno = (place[1], int(place[2])) if place else (item.location[0], 0)
+        crash.message = first.headline
+    return shown
 
 
 def _example(name: str) -> str:

@@ -15,6 +15,7 @@ AT_IMPORT = "(import)"
 DECLARED = "declared: "
 """How the reason of a mismatch begins that somebody declared."""
 WIDTH = 118
+_CUT = "cut by the budget: "
 _TESTS_SHOWN = 3
 _NAMES_SHOWN = 3
 _NOTES_SHOWN = 12
@@ -74,9 +75,9 @@ class Entry:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Entry:
         """Back from `to_data`."""
-        given = dict(data["result"])
+        given: dict[str, Any] = {}
+        given |= {name: tuple(value) if isinstance(value, list) else value for name, value in data["result"].items()}
         given["status"] = Status(given["status"])
-        given["notes"] = tuple(given["notes"])
         return cls(FunctionResult(**given), [*data["tests"]], [*data["carriers"]], data["known"])
 
 
@@ -279,13 +280,19 @@ def _without_carrier(account: Account) -> list[Line]:
 def _notes(account: Account) -> list[Line]:
     """The notes, each with the Functions that it is about."""
     about: dict[str, list[str]] = {}
+    cut: dict[str, None] = {}
     for name, entries in account.checks().items():
         for note in dict.fromkeys(note for entry in entries for note in entry.result.notes):
+            if note.startswith(_CUT):
+                cut |= dict.fromkeys(note.removeprefix(_CUT).split(", "))
+                note = _CUT
             about.setdefault(note, []).append(name)
     for entry in account.entries.values():
         result = entry.result
         if result.status is Status.UNCHECKED and result.name not in {known.name for known in account.unchecked()}:
             about.setdefault(f"a kind of input was not checked: {result.reason}", []).append(result.name)
+    if cut:
+        about[f"{_CUT}{', '.join(sorted(cut))}; --gradcheck-budget grants more"] = about.pop(_CUT)
     notes = [f"  {_some(list(dict.fromkeys(names)), _NAMES_SHOWN)}: {note}" for note, names in about.items()]
     if not notes:
         return []

@@ -41,6 +41,7 @@ def examine(observed: Any, *, seed: int, allowance: Allowance, wishes: Wishes) -
         else "a kink",
         code="GC101" if is_wrong else "",
         claim="vjp_matches_numeric" if is_wrong else "",
+        failing=("GC101 vjp_matches_numeric",) if is_wrong else (),
         headline="GC101 vjp_matches_numeric: The fake holds." if is_wrong else "",
         report=f"GC101 vjp_matches_numeric: The fake holds.\n  where     ops.py:41 in {short}.backward"
         if is_wrong

@@ -112,7 +112,7 @@ def test_a_failure_is_our_report_and_its_first_line_the_short_summary(check: Run
             "  again     pytest --gradcheck --gradcheck-seed=7 test_own.py::test_own",
             "  script    .gradcheck/repro/ops.Wrong-GC101.py",
             "*= gradcheck =*",
-            "FAILED test_own.py::test_own - Failed: GC101 vjp_matches_numeric*",
+            "FAILED test_own.py::test_own - GC101 vjp_matches_numeric*",
         ]
     )
     assert lines(result, "printed by the check") == []

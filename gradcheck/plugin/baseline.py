@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,18 +83,18 @@ class Baseline:
         names = frozenset(checked)
         return sorted(known for known in self.entries - self.matched if known.op in names)
 
-    def save(self, checked: Iterable[str], *, is_whole: bool) -> list[Known]:
+    def save(self, checked: Iterable[str], is_gone: Callable[[str], bool]) -> list[Known]:
         """Write the file where something is to be added or dropped; what was dropped.
 
         Parameters
         ----------
         checked : iterable of str
             The ops that this run checked.
-        is_whole : bool
-            Everything was run, so that an op that was not checked is gone.
+        is_gone : callable
+            Whether an op that was not checked is known to exist no more.
         """
-        dropped = sorted(self.entries - self.matched) if is_whole else self.stale(checked)
-        dropped = dropped if self.prunes else []
+        gone = {known for known in self.entries - self.matched if is_gone(known.op)}
+        dropped = sorted({*self.stale(checked), *gone}) if self.prunes else []
         if self.path is not None and (dropped or self.added or (self.updates and not self.path.exists())):
             self.entries -= {*dropped}
             write(self.path, self._text())

@@ -61,12 +61,17 @@ def settle_baseline(session: GradcheckSession) -> list[str]:
     checked |= {str(record.target) for record in session.records.values()}
     stale = [] if baseline.prunes else baseline.stale(checked)
     try:
-        dropped = baseline.save(checked, is_whole=session.is_whole)
+        dropped = baseline.save(checked, lambda op: _is_gone(session, op))
     except OSError as error:
         return [f"warning: the baseline could not be written ({error})"]
     lines = [f"baseline: {known} matched nothing; --gradcheck-baseline-prune drops it" for known in stale]
     lines += [f"baseline: dropped {known}" for known in dropped]
     return [*lines, *(f"baseline: added {known}" for known in sorted(baseline.added))]
+
+
+def _is_gone(session: GradcheckSession, op: str) -> bool:
+    """Whether nothing of this name was seen though everything was run. Items of the suite come and go with options."""
+    return session.is_whole and "::" not in op and op not in session.account.defined
 
 
 # The terminal -------------------------------------------------------------------------------------------------------
@@ -81,7 +86,7 @@ def write_summary(session: GradcheckSession, reporter: pytest.TerminalReporter) 
         seconds = sum(entry.result.seconds for entry in session.account.entries.values())
         seconds += sum(record.seconds for record in session.records.values())
         lines.append(Line(summary.versions(_versions(session), session.settings.seed, seconds)))
-    reporter.section("gradcheck")
+    reporter.write_sep("=", "gradcheck")
     for line in lines:
         reporter.write_line(line.text, **({_COLOURS[line.tone]: True} if line.tone else {}))
 

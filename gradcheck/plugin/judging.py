@@ -15,9 +15,11 @@ from gradcheck.engines import registry
 from gradcheck.examination import check
 from gradcheck.failures import UsageError
 from gradcheck.functions.isolation import Crash, isolated
+from gradcheck.functions.wishes import Wishes
 from gradcheck.observation.call import name_of
 from gradcheck.observation.gradcheck_call import GradcheckCall
 from gradcheck.observation.observer import Observed
+from gradcheck.observation.snapshot import tensors_in
 from gradcheck.plugin.options import SHARE, Budget, wishes_for
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.report.result import Report, format_finding
@@ -33,6 +35,8 @@ CRASHED = ("GC903", "check_ends", "The check of a Function ends by itself, witho
 _PATIENCE = 5.0
 _LEAST_SECONDS = 10.0
 _MAX_LINES = 22
+# What a full check counts for where evaluations are counted: about what one of a matrix takes.
+_EVALUATIONS = 500
 
 
 @dataclass(slots=True)
@@ -72,12 +76,15 @@ class Judge:
         plain = FunctionResult(name, call.place, signature="torch.autograd.gradcheck", status=Status.UNCHECKED)
         if not self.budget.left(name):
             return replace(plain, reason="the budget was spent")
-        given = {key: value for key, value in asked.items() if key != "domain"}
+        rtol, claims = asked.get("rtol", Wishes().rtol), asked.get("claims", ())
 
         def work() -> FunctionResult:
             start = time.monotonic()
             try:
-                report = check(function, *call.inputs, seed=self.seed, **given)
+                report = check(function, *call.inputs, seed=self.seed, rtol=rtol)
+                if claims and not report.failures:
+                    # Those that are optional by default have to hold where they are named.
+                    report = check(function, *call.inputs, seed=self.seed, rtol=rtol, claims=claims)
             except UsageError as error:
                 return replace(plain, reason=str(error))
             return _result_of(report, replace(plain, seconds=time.monotonic() - start))
@@ -130,6 +137,14 @@ class Judge:
         )
 
 
+def size_of(observed: Observed) -> int:
+    """The bytes of the tensors of a call that is kept."""
+    if observed.call is None:
+        return 0
+    engine = registry.engine(observed.engine)
+    return engine.extent(tensors_in(observed.call.arguments, engine))
+
+
 def _where(observed: Observed) -> str:
     """Where the backward stands; "" where that cannot be known."""
     apply: Callable[..., Any] = getattr(observed.function, "apply", observed.function)
@@ -139,17 +154,17 @@ def _where(observed: Observed) -> str:
 def _name(function: Callable[..., Any]) -> str:
     """``pkg.ops:softplus``; the Function's name for its ``apply``, so that a baseline knows both by one."""
     owner = getattr(function, "__self__", None)
-    if isinstance(owner, type):
+    if isinstance(owner, type) and function.__name__ == "apply":
         return name_of(owner)
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}:{named.__qualname__}"
+    return f"{named.__module__ or type(owner).__module__}:{named.__qualname__}"
 
 
 def _result_of(report: Report, plain: FunctionResult) -> FunctionResult:
     """The report of a full check as the result of a Function."""
     notes = (*(f"{text.partition(' ')[0]} unsupported" for text in report.unsupported), *report.warnings)
     resolution = max((outcome.resolution for outcome in report.outcomes.values()), default=0.0)
-    found = replace(plain, engine=report.engine, tried=1, resolution=resolution, notes=notes)
+    found = replace(plain, engine=report.engine, tried=1, evaluations=_EVALUATIONS, resolution=resolution, notes=notes)
     if report.verdict is Verdict.AGREE:
         return replace(found, status=Status.AGREED)
     if report.verdict is Verdict.INCONCLUSIVE:

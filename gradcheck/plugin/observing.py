@@ -19,7 +19,7 @@ from gradcheck.observation.observer import Observed, Observer
 from gradcheck.observation.territory import Territory
 from gradcheck.plugin.blame import Ledger
 from gradcheck.plugin.config import Settings
-from gradcheck.plugin.judging import Judge
+from gradcheck.plugin.judging import Judge, size_of
 from gradcheck.plugin.options import Budget, ignored_of, marked
 from gradcheck.plugin.suite import SuiteItem
 from gradcheck.report.function import FunctionResult, Status
@@ -33,7 +33,9 @@ SECTION = "gradcheck"
 _OBSERVER = pytest.StashKey[Observer]()
 _ASKED = pytest.StashKey[Mapping[str, Any]]()
 """What the markers of a test ask for."""
-_ENDS = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+# Bytes of a call beyond which it is not kept for a later marker: what the observer may keep is limited.
+_LARGE = 2**22
+_ENDS = (KeyboardInterrupt, pytest.exit.Exception)
 """What ends the run: nothing is checked on its way out."""
 
 
@@ -187,6 +189,8 @@ class Observing:
             if observed.call is None or judgement.covers(asked, observed.create_graph):
                 return judgement.entry
         entry = self._add(self.judge.function(observed, asked), test)
+        if size_of(observed) > _LARGE:
+            self.observer.release(observed)
         earlier.insert(0, Judgement(asked, observed.create_graph, entry))
         return entry
 

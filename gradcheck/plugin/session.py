@@ -153,7 +153,8 @@ class GradcheckSession:
             return
         self._gather(account)
         if not self.config.option.collectonly:
-            self.is_whole = self.is_whole and not (session.shouldfail or session.shouldstop)
+            has_ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+            self.is_whole = self.is_whole and has_ended and not (session.shouldfail or session.shouldstop)
             self.problems += closing.settle_baseline(self)
             session.exitstatus = closing.exit_status(self, session.exitstatus)
 

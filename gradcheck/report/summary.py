@@ -19,6 +19,7 @@ _CUT = "cut by the budget: "
 _TESTS_SHOWN = 3
 _NAMES_SHOWN = 3
 _NOTES_SHOWN = 12
+_UNCHECKED_SHOWN = 20
 _WORST_FIRST = (Status.DISAGREED, Status.INCONCLUSIVE, Status.DELIBERATE, Status.AGREED, Status.UNCHECKED)
 
 Key = tuple[str, str, str, str, str]
@@ -224,10 +225,13 @@ def _rows(account: Account) -> list[Line]:
         word, text, tone = _state(entries)
         doubt = _undecided(entries)
         rows.append((word, name, text + doubt, tone or ("odd" if doubt else "")))
-    rows += [("not checked", known.name, _why_unchecked(known), "") for known in account.unchecked()]
+    unchecked = account.unchecked()
+    rows += [("not checked", known.name, _why_unchecked(known), "") for known in unchecked[:_UNCHECKED_SHOWN]]
     first = max((len(word) for word, *_ in rows), default=0)
     second = min(48, max((len(name) for _, name, *_ in rows), default=0))
-    return [Line(f"{word:<{first}}  {name:<{second}}  {text}".rstrip(), tone) for word, name, text, tone in rows]
+    found = [Line(f"{word:<{first}}  {name:<{second}}  {text}".rstrip(), tone) for word, name, text, tone in rows]
+    more = len(unchecked) - _UNCHECKED_SHOWN
+    return [*found, Line(f"not checked, too: {more} Functions more")] if more > 0 else found
 
 
 def _state(entries: Sequence[Entry]) -> tuple[str, str, str]:
@@ -252,7 +256,8 @@ def _state(entries: Sequence[Entry]) -> tuple[str, str, str]:
 
 
 def _why_unchecked(known: Defined) -> str:
-    return known.reason or ("never called by a test" if not known.calls else "never called with a floating input")
+    reason = known.reason or ("never called" if not known.calls else "never called with a floating input")
+    return f"{reason}; {known.where}" if known.where else reason
 
 
 def _undecided(entries: Sequence[Entry]) -> str:

@@ -317,7 +317,7 @@ def test_the_summary_has_a_row_for_each_function(check: Run, pytester: pytest.Py
             "inconclusive  ops:Raises *the check ended with RuntimeError: the check itself; *",
             "deliberate    ops:Round *a kink",
             "agreed        ops:Right *to 1e-09 at 3 inputs",
-            "not checked   ops:Unused *never called",
+            "not checked   ops:Unused *never called; ops.py:* in Unused.backward",
             "    from ops import *",
             "        gradcheck(*.apply, x)  # with x of your own",
             "python *, pytest-gradcheck *, numpy *; seed 7; * s in checks",

@@ -230,8 +230,9 @@ class _Judge:
         u = cotangent[self.active]
         second = float(u @ self.derivative.second[self.active])
         doubt = float(np.abs(u) @ self.derivative.second_error[self.active])
-        if self.epsilon > FEW_DIGITS:  # smaller steps show nothing but noise: another line must do
-            return abs(second - self.numeric) <= self.error + doubt
+        if self.epsilon > NARROW:  # smaller steps show noise for the most part: another line must do
+            is_nearer = 2.0 * abs(second - self.numeric) < abs(second - self.analytic)
+            return abs(second - self.numeric) <= self.error + doubt and (is_nearer or self.epsilon > FEW_DIGITS)
         return abs(second - self.numeric) <= self.error + doubt and abs(second - self.analytic) > margin * doubt
 
     def _inconclusive(self) -> Comparison:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import pytest
 
 from gradcheck.plugin.files import DIRECTORY, script_name
 from gradcheck.report.function import FunctionResult, Status
@@ -18,12 +21,15 @@ class Ledger:
 
     Attributes
     ----------
+    config : pytest.Config
+        Says how ids and paths are to be written, seen from where pytest was started.
     seed : int
         Printed with every failure.
     entries : dict of Key to Entry
         In the order of the checks.
     """
 
+    config: pytest.Config
     seed: int
     entries: dict[Key, Entry] = field(default_factory=dict)
     _by_test: dict[str, dict[Key, None]] = field(default_factory=dict)
@@ -71,11 +77,18 @@ class Ledger:
 
     def _text(self, result: FunctionResult, test: str) -> str:
         """The report, with how to see it again."""
-        named = "" if test == AT_IMPORT else f" {shlex.quote(test)}"
-        script = f"{DIRECTORY}/repro/{script_name(result.name, result.code)}"
+        named = "" if test == AT_IMPORT else f" {shlex.quote(self._from_here(test))}"
         lines = [result.report, f"  again     pytest --gradcheck --gradcheck-seed={self.seed}{named}"]
         if result.script:
-            lines.append(f"  script    {script}")
+            path = f"{DIRECTORY}/repro/{script_name(result.name, result.code)}"
+            lines.append(f"  script    {self._from_here(path)}")
         elif result.script_problem:
             lines.append(f"  script    none: {result.script_problem}")
         return "\n".join(lines)
+
+    def _from_here(self, text: str) -> str:
+        """A path, or the id of a test, as it is typed where pytest was started: both begin at the root."""
+        if self.config.invocation_params.dir == self.config.rootpath:
+            return text
+        path, *rest = text.split("::", 1)
+        return "::".join((os.path.relpath(self.config.rootpath / path, self.config.invocation_params.dir), *rest))

@@ -71,7 +71,7 @@ class Observing:
         self.config = config
         self.settings = settings
         self.observer = observe(config)
-        self.ledger = Ledger(settings.seed)
+        self.ledger = Ledger(config, settings.seed)
         self.judge = Judge(Budget(settings.options), settings.seed, {})
         self.is_asked = False
         """A test asked for a check itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -298,12 +299,13 @@ def _notes(account: Account) -> list[Line]:
             about.setdefault(f"a kind of input was not checked: {result.reason}", []).append(result.name)
     if cut:
         about[f"{_CUT}{', '.join(sorted(cut))}; --gradcheck-budget grants more"] = about.pop(_CUT)
-    notes = [f"  {_some(list(dict.fromkeys(names)), _NAMES_SHOWN)}: {note}" for note, names in about.items()]
+    notes = [f"{_some(list(dict.fromkeys(names)), _NAMES_SHOWN)}: {note}" for note, names in about.items()]
     if not notes:
         return []
     more = len(notes) - _NOTES_SHOWN
     tail = [f"  and {more} notes more"] if more > 0 else []
-    return [Line(_cut(text)) for text in ("notes", *notes[:_NOTES_SHOWN], *tail)]
+    shown = [line for note in notes[:_NOTES_SHOWN] for line in _folded(note)]
+    return [Line(text) for text in ("notes", *shown, *tail)]
 
 
 def _examples(account: Account) -> list[Line]:
@@ -342,6 +344,11 @@ def versions(found: Mapping[str, str], seed: int, seconds: float) -> str:
 def _some(names: Sequence[str], count: int = _NAMES_SHOWN) -> str:
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+
+
+def _folded(note: str) -> list[str]:
+    """A note in full: its advice stands at its end."""
+    return textwrap.wrap(note, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
 
 
 def _cut(line: str) -> str:

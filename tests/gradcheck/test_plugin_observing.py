@@ -118,6 +118,27 @@ def test_a_failure_is_our_report_and_its_first_line_the_short_summary(check: Run
     assert lines(result, "printed by the check") == []
 
 
+def test_what_is_printed_below_the_root_can_be_pasted_there(
+    check: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\npythonpath = .")
+    below = pytester.mkdir("below")
+    below.joinpath("test_own.py").write_text("import ops\ndef test_own(): ops.call()")
+    monkeypatch.chdir(below)
+    check().stdout.fnmatch_lines(
+        [
+            "  again     pytest --gradcheck --gradcheck-seed=7 test_own.py::test_own",
+            "  script    ../.gradcheck/repro/ops.Wrong-GC101.py",
+        ]
+    )
+    assert pytester.path.joinpath(".gradcheck", "repro", "ops.Wrong-GC101.py").is_file()
+
+
+def test_short_forms_name_the_backward(check: Run, pytester: pytest.Pytester) -> None:
+    write(pytester, "def test_own(): ops.call()")
+    check("--tb=line").stdout.fnmatch_lines([f"*ops.py:41: {HEADLINE}"])
+
+
 def test_only_the_first_test_that_calls_it_fails_at_whatever_input(check: Run, pytester: pytest.Pytester) -> None:
     write(
         pytester,

@@ -6,6 +6,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
+from gradcheck.numeric.differences import FEW_DIGITS, NARROW
 from gradcheck.program import Array
 
 # A larger gradient would take longer to difference than its pattern is worth.
@@ -13,6 +14,9 @@ _ENTRIES = 64
 # Plain central differences are good to about 1e-9 here; what differs by less than this is taken for equal.
 _SAME = 1e-5
 _STEP = 1e-5
+# The same in float32. What has fewer digits shows no pattern.
+_NARROW_SAME = 1e-2
+_NARROW_STEP = 2.0**-7
 
 
 def diagnose(subject: Subject) -> str:
@@ -29,13 +33,16 @@ def diagnose(subject: Subject) -> str:
         "the gradient of x0 is 0.5 times the right one everywhere", "... is the transpose of the right one", "... is 0
         at 2 of 6 entries where it should not be"; "" where nothing so simple fits.
     """
+    if subject.epsilon > FEW_DIGITS:
+        return ""
+    same = _NARROW_SAME if subject.epsilon > NARROW else _SAME
     inputs = tuple(contiguous(x) for x in subject.inputs)
     cotangents = draw_like(values(subject, inputs), subject.generator("diagnosis"))
     found = pulled(subject, inputs, cotangents)[len(cotangents) :]
     for k, gradient in zip(positions(subject), found, strict=True):
         if not 0 < inputs[k].size <= _ENTRIES or inputs[k].dtype.kind != "f":
             continue
-        pattern = _pattern(gradient, _differenced(subject, inputs, k, cotangents))
+        pattern = _pattern(gradient, _differenced(subject, inputs, k, cotangents), same)
         if pattern:
             return f"the gradient of x{k} is {pattern}"
     return ""
@@ -44,33 +51,35 @@ def diagnose(subject: Subject) -> str:
 def _differenced(subject: Subject, inputs: tuple[Array, ...], k: int, cotangents: tuple[Array, ...]) -> Array:
     """The gradient of <u, f> for input `k` by plain central differences."""
     result = np.zeros(inputs[k].shape)
+    step = _NARROW_STEP if subject.epsilon > NARROW else _STEP
     for entry in np.ndindex(result.shape):
         ends = []
         for way in (1.0, -1.0):
             moved = contiguous(inputs[k])
-            moved[entry] += way * _STEP
+            moved[entry] += way * step
             outputs = values(subject, (*inputs[:k], moved, *inputs[k + 1 :]))
-            ends.append(sum(float(np.sum(u * y)) for u, y in zip(cotangents, outputs, strict=True)))
-        result[entry] = (ends[0] - ends[1]) / (2.0 * _STEP)
+            ends.append(sum(float(np.sum(u * y, dtype=np.float64)) for u, y in zip(cotangents, outputs, strict=True)))
+        result[entry] = (ends[0] - ends[1]) / (2.0 * step)
     return result
 
 
-def _pattern(gradient: Array, right: Array) -> str:
+def _pattern(gradient: Array, right: Array, same: float) -> str:
     scale = float(np.abs(right).max())
     if not (np.isfinite(gradient).all() and np.isfinite(right).all()) or not scale:
         return ""
-    wrong = np.abs(gradient - right) > _SAME * scale
+    wrong = np.abs(gradient - right) > same * scale
     if not wrong.any():
         return ""
-    if gradient.ndim == 2 and gradient.shape[0] == gradient.shape[1] > 1 and _same(gradient.T, right, scale):
+    if gradient.ndim == 2 and gradient.shape[0] == gradient.shape[1] > 1 and _same(gradient.T, right, same * scale):
         return "the transpose of the right one"
     factor = float(np.sum(gradient * right) / np.sum(right * right))
-    if np.count_nonzero(right) > 1 and _same(gradient, factor * right, scale):
-        return f"{factor:.5g} times the right one everywhere" if gradient.any() else "0 everywhere"
+    if np.count_nonzero(right) > 1 and _same(gradient, factor * right, same * scale):
+        digits = 5 if same == _SAME else 2
+        return f"{factor:.{digits}g} times the right one everywhere" if gradient.any() else "0 everywhere"
     if not gradient[wrong].any():
         return f"0 at {int(wrong.sum())} of {wrong.size} entries where it should not be"
     return ""
 
 
-def _same(a: Array, b: Array, scale: float) -> bool:
-    return bool((np.abs(a - b) <= _SAME * scale).all())
+def _same(a: Array, b: Array, apart: float) -> bool:
+    return bool((np.abs(a - b) <= apart).all())

@@ -240,7 +240,7 @@ def _state(entries: Sequence[Entry]) -> tuple[str, str, str]:
     worst = entries[0]
     result = worst.result
     if result.status is Status.DISAGREED:
-        concerned = list(dict.fromkeys(t for e in entries if e.result.status is Status.DISAGREED for t in e.tests))
+        concerned = list(dict.fromkeys(test for entry in entries for test in entry.tests))  # the worst's come first
         text = f"{result.code} {result.claim}; called by {_some(concerned, _TESTS_SHOWN)}"
         return ("known", text, "") if worst.is_known else ("disagreed", text, "bad")
     if result.status is Status.INCONCLUSIVE:
@@ -349,7 +349,3 @@ def _some(names: Sequence[str], count: int = _NAMES_SHOWN) -> str:
 def _folded(note: str) -> list[str]:
     """A note in full: its advice stands at its end."""
     return textwrap.wrap(note, WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"

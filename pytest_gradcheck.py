@@ -59,7 +59,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any], Any, str], ...] = (
     (
         "gradcheck-budget",
         {"type": float, "metavar": "SECONDS"},
-        "string",
+        "float",
         "time for checking what your tests call (20; a tenth of it a Function; profile ci counts 1,000 evaluations "
         "as a second)",
     ),
@@ -93,7 +93,7 @@ VALUES: tuple[tuple[str, Any, Any, str], ...] = (
     ),
     ("gradcheck_allow_empty", "bool", False, "let a --gradcheck run pass that had nothing to check"),
 )
-NOTHING: dict[str, Any] = {"bool": False, "args": [], "string": None, "int": None}
+NOTHING: dict[str, Any] = {"bool": False, "args": [], "string": None, "int": None, "float": None}
 
 
 class Hooks:

@@ -1,1 +1,1 @@
-"""What runs under ``--gradcheck``: the property suite as pytest items, the replay of cases, the summary."""
+"""What runs under ``--gradcheck``: checks of what users call, the property suite as pytest items, the summary."""

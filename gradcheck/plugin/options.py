@@ -29,6 +29,7 @@ SHARE = 0.1
 EVALUATIONS_A_SECOND = 1_000
 """What a second of the budget counts where evaluations are counted: a small Function's on one core of 2026, backward
 and all, at half of its speed."""
+_DEFAULT_SECONDS = 20.0
 _FUNCTION = re.compile(r"[\w.]+:[\w.<>]+")
 _KEYWORDS = ("domain", "rtol", "claims")
 
@@ -57,7 +58,7 @@ class Options:
 
     surrogates: Mapping[str, str] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
-    seconds: float = 20.0
+    seconds: float = _DEFAULT_SECONDS
     is_counted: bool = False
     is_strict: bool = False
     is_isolated: bool = False
@@ -86,7 +87,7 @@ def options_of(config: pytest.Config, *, is_counted: bool) -> Options:
     return Options(
         surrogates=_surrogates(config.getini("gradcheck_surrogate")),
         ignored=ignored,
-        seconds=_seconds(setting(config, "gradcheck_budget")),
+        seconds=_seconds(config),
         is_counted=is_counted,
         is_strict=bool(setting(config, "gradcheck_strict")),
         is_isolated=is_isolated,
@@ -114,13 +115,14 @@ def _surrogates(entries: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _seconds(given: Any) -> float:
+def _seconds(config: pytest.Config) -> float:
     try:
-        seconds = 20.0 if given in (None, "") else float(given)
-    except ValueError:
-        seconds = math.nan
+        given = setting(config, "gradcheck_budget")
+    except (TypeError, ValueError, pytest.UsageError) as error:  # an ini value of another type
+        raise UsageError(f"gradcheck_budget: expected seconds, 0 or more: {error}") from error
+    seconds = _DEFAULT_SECONDS if given is None else float(given)
     if not 0.0 <= seconds < math.inf:
-        raise UsageError(f"--gradcheck-budget: expected seconds, 0 or more, got {given!r}")
+        raise UsageError(f"--gradcheck-budget: expected seconds, 0 or more, got {given}")
     return seconds
 
 

@@ -146,7 +146,10 @@ def test_strict_is_passed_on(check: Run, pytester: pytest.Pytester) -> None:
     [
         (("--gradcheck-budget=-1",), "--gradcheck-budget: expected seconds, 0 or more, got -1.0"),
         (("--gradcheck-budget=nan",), "--gradcheck-budget: expected seconds, 0 or more, got nan"),
-        (("-o", "gradcheck_budget=x"), "--gradcheck-budget: expected seconds, 0 or more, got 'x'"),
+        (
+            ("-o", "gradcheck_budget=x"),
+            "gradcheck_budget: expected seconds, 0 or more: could not convert string to float: 'x'",
+        ),
         (
             ("-o", "gradcheck_ignore=ops.Wrong"),
             "gradcheck_ignore: expected a Function as pkg.mod:Class, got 'ops.Wrong'",
@@ -192,6 +195,14 @@ def test_a_function_has_a_tenth_of_what_there_is() -> None:
     assert budget.allowance("b") == Allowance(seconds=0.5)
     budget.spend(spent("d", seconds=5.0))
     assert budget.allowance("b") == Allowance(seconds=0.0)
+
+
+@pytest.mark.parametrize("table", ["[pytest]", "[tool.pytest]"])
+def test_the_budget_may_be_a_number_in_toml(check: Run, pytester: pytest.Pytester, table: str) -> None:
+    name = "pytest.toml" if table == "[pytest]" else "pyproject.toml"
+    pytester.path.joinpath(name).write_text(f"{table}\ngradcheck_budget = 5.0\n")
+    write(pytester, "def test_own(): ops.call(ops.Right)")
+    assert "Allowance(seconds=0.5, evaluations=None)" in notes(check())[0]
 
 
 def test_profile_ci_counts_evaluations(check: Run, pytester: pytest.Pytester) -> None:

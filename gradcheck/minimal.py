@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -63,10 +64,15 @@ def _tried(claim: Claim, subject: Subject) -> Outcome | None:
 def _same_failure(result: Outcome | None, outcome: Outcome) -> bool:
     if result is None or result.finding is None or outcome.finding is None:
         return False
-    # A smaller input for which the backward raises is another failure.
-    return result.finding.code == outcome.finding.code and (result.finding.analytic is None) == (
-        outcome.finding.analytic is None
-    )
+    new, old = result.finding, outcome.finding
+    # A smaller input for which the backward raises, or raises something else, is another failure.
+    is_like = (new.analytic is None) == (old.analytic is None) and _raised(new.detail) == _raised(old.detail)
+    return new.code == old.code and is_like
+
+
+def _raised(detail: str) -> str:
+    """What was raised, whatever the sizes that it names; "" where nothing was."""
+    return re.sub(r"\d+", "", detail) if " raised " in f" {detail}" else ""
 
 
 def _shorter(inputs: tuple[Array, ...]) -> Iterator[tuple[Array, ...]]:

@@ -36,6 +36,15 @@ def test_a_large_input_is_not_differenced(adapter):
     assert diagnose(subject(adapter, wrong, np.ones((10, 10)))) == ""
 
 
+def test_where_a_step_crosses_a_jump_nothing_is_named(adapter):
+    case = subject(
+        adapter,
+        function(adapter, lambda x: x * x + (x > 2e-6) * 1.0, lambda g, x: 2.0 * g * x + g),
+        np.array([1e-6, 1.5e-6]),
+    )
+    assert diagnose(case) == ""
+
+
 def test_the_report_of_check_says_it(adapter):
     wrong = function(adapter, lambda x: x * x, lambda g, x: g * x)
     report = gradcheck.check(wrong, adapter.tensor(X))

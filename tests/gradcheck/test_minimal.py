@@ -56,6 +56,15 @@ def test_a_smaller_call_that_raises_is_not_taken(adapter):
     assert found.inputs[0].shape == (3, 1)
 
 
+def test_a_smaller_call_that_raises_something_else_is_not_taken(adapter):
+    def backward(g, x):
+        raise ValueError(f"{x.shape[0]} rows" if x.shape[0] > 1 else "no rows")
+
+    found, outcome = shrunk(subject(adapter, function(adapter, lambda x: x * x, backward), X))
+    assert found.inputs[0].shape == (2, 1)
+    assert "2 rows" in outcome.finding.detail
+
+
 def test_where_nothing_smaller_fails_the_call_stays(adapter):
     wrong = function(adapter, lambda x: x * x, lambda g, x: g * x)
     case = subject(adapter, wrong, np.array(2.0))

@@ -32,7 +32,7 @@ class Call:
         "float32".
     """
 
-    function: type
+    function: type[Any]
     engine: str
     device: str
     arguments: tuple[Any, ...]

@@ -14,6 +14,7 @@ from typing import Any
 from gradcheck.engines import registry
 from gradcheck.examination import check
 from gradcheck.failures import UsageError
+from gradcheck.functions.examine import examine
 from gradcheck.functions.isolation import Crash, isolated
 from gradcheck.functions.wishes import Wishes
 from gradcheck.observation.call import name_of
@@ -24,11 +25,6 @@ from gradcheck.plugin.options import SHARE, Budget, wishes_for
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.report.result import Report, format_finding
 from gradcheck.verdict import Verdict
-
-try:
-    from gradcheck.functions.examine import examine
-except ImportError:
-    examine = None
 
 CRASHED = ("GC903", "check_ends", "The check of a Function ends by itself, without a crash, an exit or a hang.")
 # A hanging check is ended after so many times what a Function may spend, and never before so many seconds.

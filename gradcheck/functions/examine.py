@@ -1,0 +1,378 @@
+"""Judge one observed Function: every claim at the input it was first given, then its gradient at drawn variations."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gradcheck.arguments import leaves
+from gradcheck.checks import default_claims
+from gradcheck.checks.claim import Claim, Subject
+from gradcheck.checks.passes import place, run
+from gradcheck.checks.precision import measured_noise
+from gradcheck.engines import registry
+from gradcheck.engines.base import Capability
+from gradcheck.examination import made_small, outcome_of
+from gradcheck.failures import Finding, Unsupported
+from gradcheck.functions.deliberate import Deliberate, Kind, deliberate
+from gradcheck.functions.domain import kept_on
+from gradcheck.functions.point import NotCallable, Point, point_of
+from gradcheck.functions.suggestion import suggestion
+from gradcheck.functions.surroundings import Surroundings
+from gradcheck.functions.variation import variations
+from gradcheck.functions.wishes import Allowance, Interval, Meter, Wishes
+from gradcheck.functions.writing import written
+from gradcheck.observation.observer import Observed
+from gradcheck.report.function import FunctionResult, Status
+from gradcheck.verdict import Outcome, Verdict
+
+GRADIENT, FORWARD, LINEAR, SECOND, UNTOUCHED, PRECISION = "GC101", "GC102", "GC103", "GC104", "GC203", "GC701"
+# These are looked at whatever they cost, the others in this order while the allowance lasts.
+ALWAYS = (GRADIENT, LINEAR, UNTOUCHED)
+ORDER = (*ALWAYS, "GC301", "GC603", "GC601", "GC602", FORWARD, SECOND)
+# These move the inputs, which must stay on the set that was seen; the others are asked without a projection before the
+# Function, which would hide what it does to its inputs.
+ON_SET = frozenset({FORWARD, SECOND, "GC602", PRECISION})
+# Of a gradient that is another one on purpose, these say nothing.
+ABOUT_DERIVATIVES = frozenset({GRADIENT, FORWARD, SECOND})
+# Nor need it be linear in the cotangent: clipping is not.
+NOT_LINEAR = frozenset({Kind.IDENTITY, Kind.CLAMP})
+# Seconds in which a failing call is made small, whatever is left of the allowance.
+_SMALLER = 1.0
+
+
+def examine(
+    observed: Observed, *, seed: int, allowance: Allowance | None = None, wishes: Wishes | None = None
+) -> FunctionResult:
+    """Judge a Function at the first input of one signature, then at drawn variations of it.
+
+    The caller's tensors, modules, gradients, grad mode, default dtype and random state are left as they are.
+
+    Parameters
+    ----------
+    observed : Observed
+    seed : int
+        Decides random directions and what is drawn.
+    allowance : Allowance or None
+        What the drawn inputs and the claims that are not always asked may cost; two seconds by default.
+    wishes : Wishes or None
+
+    Returns
+    -------
+    FunctionResult
+    """
+    call = observed.call
+    plain = FunctionResult(observed.name, signature=observed.signature_text, status=Status.UNCHECKED)
+    if call is None:
+        return replace(plain, reason=observed.reason)
+    engine = registry.engine(call.engine, call.device)
+    surroundings = Surroundings(engine, call)
+    meter = Meter(allowance or Allowance())
+    wishes = wishes or Wishes()
+    where = engine.locate_backward(call.function.apply) or ""
+    plain = replace(plain, where=where, engine=f"{call.engine}-{call.device}")
+    with _quietly(), surroundings.kept(seed), engine.one_thread():
+        try:
+            point = point_of(call, observed.required, engine, surroundings, meter, rtol=wishes.rtol, seed=seed)
+        except NotCallable as problem:
+            return replace(plain, reason=str(problem), seconds=meter.seconds)
+        point = replace(point, subject=replace(point.subject, where=where or None))
+        examination = Examination(observed, point, meter, wishes, seed)
+        examination.run()
+        return written(examination, plain)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """A user's Function may warn where a drawn value meets a singular point; that says nothing about its gradients."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failure:
+    """A claim that does not hold.
+
+    Attributes
+    ----------
+    claim : Claim
+    outcome : Outcome
+        The disagreement.
+    subject : Subject
+        What it was asked of.
+    prepare : mapping of int to str
+        Projections of inputs onto the set seen, as source text.
+    drawn : str
+        What was drawn; "" for the input that was seen.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    subject: Subject
+    prepare: Mapping[int, str]
+    drawn: str = ""
+
+    @property
+    def finding(self) -> Finding:
+        """What the disagreement shows."""
+        assert self.outcome.finding is not None  # it is a disagreement
+        return self.outcome.finding
+
+
+@dataclass(slots=True, eq=False)
+class Examination:
+    """One Function being judged, and what was found so far.
+
+    Attributes
+    ----------
+    observed, point, meter, wishes, seed
+        What is judged, and how.
+    failures : list of Failure
+        The claims that do not hold, in the order they were asked.
+    excuse : str
+        Why the gradient is not the derivative on purpose.
+    notes, reasons : lists of str
+        What else a reader should know, and why inputs were inconclusive.
+    cut : list of str
+        What the allowance did not pay for.
+    tried, agreed, undecided : int
+        Inputs at which the gradient was looked at.
+    resolution : float
+        The relative size of an error that would still have been seen.
+    """
+
+    observed: Observed
+    point: Point
+    meter: Meter
+    wishes: Wishes
+    seed: int
+    failures: list[Failure] = field(default_factory=list)
+    excuse: str = ""
+    notes: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+    tried: int = 0
+    agreed: int = 0
+    undecided: int = 0
+    resolution: float = 0.0
+    _is_linear: bool = True
+
+    def run(self) -> None:
+        """Ask everything, while the allowance lasts."""
+        self.notes += self.point.notes
+        if self.wishes.surrogate and not self.wishes.strict:
+            self.excuse = f"declared: {self.wishes.surrogate}"
+        claims = self._claims()
+        self._precision(claims)
+        open_claims = [claim for claim in claims if not self._at_first(claim)]
+        self.failures.sort(key=lambda failure: claims.index(failure.claim))
+        if not self.failures:
+            self._draw(claims[0], open_claims)
+        if self.failures:
+            self.failures[0] = self._made_small(self.failures[0])
+
+    def _made_small(self, failure: Failure) -> Failure:
+        """The failure on as small a call as can be found, and what its author may want to hear."""
+        claim, subject = failure.claim, failure.subject
+        advice = suggestion(subject, failure.outcome) if claim.code == GRADIENT else ""
+        small = made_small(claim, failure.outcome, subject, max(_SMALLER, self.meter.left()))
+        if advice and small.finding is not None:
+            small = replace(small, finding=replace(small.finding, detail=f"{small.finding.detail}; {advice}"))
+        return replace(failure, outcome=small)
+
+    def _claims(self) -> list[Claim]:
+        """Those about functions, in the order in which they are asked."""
+        known = {claim.code: claim for claim in default_claims().all(("function",))}
+        codes = [code for code in ORDER if code in known]
+        return [known[code] for code in (*codes, *(code for code in known if code not in codes))]
+
+    def _precision(self, claims: Sequence[Claim]) -> None:
+        """Ask for the precision first where float64 came in: what is computed in less has its noise in every claim."""
+        claim = next((claim for claim in claims if claim.code == PRECISION), None)
+        if claim is None or not self._came_in_double():
+            return
+        self._asked(claim, self.point.subject)
+        if self.failures:
+            subject = self.point.subject
+            noise = max(subject.noise, measured_noise(subject))
+            self.point = replace(self.point, subject=replace(subject, noise=noise))
+
+    def _at_first(self, claim: Claim) -> bool:
+        """Ask a claim at the input that was seen; whether that settled it."""
+        if self.excuse and (claim.code in ABOUT_DERIVATIVES or (claim.code == LINEAR and not self._is_linear)):
+            return True
+        if claim.code == PRECISION:
+            return True
+        if claim.code not in ALWAYS and self.meter.is_spent:
+            self.cut.append(claim.code)
+            return True
+        return self._asked(claim, self.point.subject)
+
+    def _came_in_double(self) -> bool:
+        """Whether the user works in float64: else less inside is what was asked for."""
+        call = self.observed.call
+        engine = self.point.subject.engine
+        if call is None or self.point.is_own:
+            return False
+        tensors = [x for x in leaves(call.arguments) if engine.is_tensor(x) and engine.kind(x) in "fc"]
+        return all(engine.array(x).dtype in (np.float64, np.complex128) for x in tensors)
+
+    # One claim -------------------------------------------------------------------------------------------------
+
+    def _asked(self, claim: Claim, subject: Subject, drawn: str = "") -> bool:
+        """Ask a claim; whether that settled it: nothing did where nothing was there to be wrong."""
+        prepare: Mapping[int, str] = {}
+        try:
+            if claim.code == GRADIENT:
+                subject, prepare, outcome = self._gradient(claim, subject)
+            else:
+                kept = kept_on(subject, self.observed.facts) if claim.code in ON_SET else None
+                subject, prepare = kept or (subject, prepare)
+                outcome = outcome_of(claim, subject, self.point.others[0])
+        except Unsupported as refusal:
+            self._note(f"{claim.code} unsupported" + (f": {_line(refusal)}" if claim.code in ALWAYS else ""))
+            return True
+        if outcome.finding is not None:
+            self._failed(claim, outcome, subject, prepare, drawn)
+        elif outcome.verdict is Verdict.INCONCLUSIVE and claim.code != GRADIENT:
+            self._note(f"{claim.code} inconclusive: {outcome.reason}", drawn)
+            return False
+        elif outcome.verdict is Verdict.INCONCLUSIVE and self._is_excused(subject, outcome):
+            self.undecided -= 1
+        return not outcome.vacuous
+
+    def _gradient(self, claim: Claim, subject: Subject) -> tuple[Subject, Mapping[int, str], Outcome]:
+        """Ask for the derivative, on the set seen too: what is wrong off it alone is no failure."""
+        outcome = outcome_of(claim, subject, self.point.others[0])
+        prepare: Mapping[int, str] = {}
+        kept = None if outcome.verdict is Verdict.AGREE else kept_on(subject, self.observed.facts)
+        if kept is not None:
+            inside = outcome_of(claim, kept[0], self.point.others[0])
+            if outcome.finding is not None and inside.finding is None:
+                held = f"off the domain seen ({', '.join(kept[1].values())}) the gradient is another one"
+                if not any(note.startswith(held) for note in self.notes):
+                    self._note(f"{held}: {_numbers(outcome.finding)}")
+            if outcome.finding is None or inside.finding is None:
+                subject, prepare, outcome = kept[0], kept[1], inside
+        self.tried += 1
+        if outcome.verdict is Verdict.INCONCLUSIVE:
+            self.undecided += 1
+            self.reasons.append(outcome.reason)
+        elif outcome.verdict is Verdict.AGREE and not outcome.vacuous:
+            self.agreed += 1
+            self.resolution = max(self.resolution, outcome.resolution)
+        return subject, prepare, outcome
+
+    def _failed(self, claim: Claim, outcome: Outcome, subject: Subject, prepare: Mapping[int, str], drawn: str) -> None:
+        """A claim that does not hold: excused, a warning, or a failure on as small a call as can be found."""
+        if claim.code == GRADIENT and self._is_excused(subject, outcome):
+            return
+        is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
+        if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.observed.create_graph):
+            self._note(
+                f"warning: {claim.code} the second derivative is wrong and nothing raises "
+                f"({_numbers(outcome.finding)}); decorate backward with once_differentiable, or compute it from tensors"
+            )
+            return
+        self.failures.append(Failure(claim, outcome, subject, prepare, drawn))
+
+    def _is_excused(self, subject: Subject, outcome: Outcome) -> bool:
+        """Whether the mismatch declares itself, lies within the tolerance asked for, or cannot be told from chance."""
+        found = self._explanation(subject, outcome)
+        if found is None:
+            return False
+        if found.kind is Kind.RANDOM:
+            self.undecided += 1
+            self.reasons.append(found.reason)
+        elif found.kind is Kind.TOLERATED:
+            self.agreed += 1
+            self.resolution = max(self.resolution, self.wishes.rtol)
+            self._note(found.reason)
+        else:
+            self.excuse = found.reason
+            self._is_linear = found.kind not in NOT_LINEAR
+        return True
+
+    def _explanation(self, subject: Subject, outcome: Outcome) -> Deliberate | None:
+        try:
+            found = deliberate(subject, outcome, *self.point.others)
+        except Exception:  # whatever a user's function raises away from its point
+            return None
+        is_meant = found is not None and found.kind not in (Kind.RANDOM, Kind.TOLERATED)
+        return None if is_meant and self.wishes.strict else found
+
+    def _note(self, text: str, drawn: str = "") -> None:
+        note = f"{text} (drawn: {drawn})" if drawn else text
+        if note not in self.notes:
+            self.notes.append(note)
+
+    # Drawn inputs ----------------------------------------------------------------------------------------------
+
+    def _draw(self, gradient: Claim, open_claims: Sequence[Claim]) -> None:
+        """The gradient at drawn inputs, and the claims that had nothing to bear on at the first; a failure ends it."""
+        left = [claim for claim in open_claims if claim is not gradient]
+        if self.excuse and not left:
+            return
+        for subject, drawn in self._drawn():
+            if self.meter.is_spent:
+                self.cut.append("further drawn inputs")
+                return
+            if not self.excuse:
+                self._asked(gradient, subject, drawn)
+            left = [claim for claim in left if self.failures or not self._asked(claim, subject, drawn)]
+            if self.failures:
+                return
+
+    def _drawn(self) -> Iterator[tuple[Subject, str]]:
+        """Subjects at drawn inputs for which forward gives finite values."""
+        subject, call = self.point.subject, self.observed.call
+        if call is None or any(subject.engine.kind(x) == "c" for x in leaves(call.arguments) if _is_tensor(subject, x)):
+            return
+        sizes = {x for x in leaves(call.arguments) if type(x) is int}
+        drawn = variations(
+            subject.inputs, self.observed.facts, subject.generator("variations"),
+            differentiable=subject.differentiable, fixed_sizes=frozenset(sizes), domain=self._domain(),
+        )  # fmt: skip
+        for variation in drawn:
+            made = replace(subject, inputs=variation.inputs)
+            try:
+                with subject.engine.no_grad():
+                    outputs = run(made, place(made, made.inputs))
+                if all(np.isfinite(subject.engine.array(y)).all() for y in outputs):
+                    yield made, variation.what
+            except Exception:  # a forward that raises for a drawn input was not made for it
+                continue
+
+    def _domain(self) -> Interval | Mapping[int, Interval] | None:
+        """Where drawn values may lie, by the numbers of tensors rather than arguments."""
+        wished, call = self.wishes.domain, self.observed.call
+        if not isinstance(wished, Mapping) or call is None:
+            return wished
+        engine = self.point.subject.engine
+        first = 0
+        found: dict[int, Interval] = {}
+        for position, argument in enumerate(call.arguments):
+            count = sum(engine.is_tensor(x) for x in leaves(argument))
+            if position in wished:
+                found |= dict.fromkeys(range(first, first + count), wished[position])
+            first += count
+        return found
+
+
+def _is_tensor(subject: Subject, value: object) -> bool:
+    return subject.engine.is_tensor(value)
+
+
+def _numbers(finding: Finding | None) -> str:
+    if finding is None or finding.analytic is None or finding.numeric is None:
+        return finding.detail if finding is not None else ""
+    return f"{finding.analytic:.6g} instead of {finding.numeric:.6g}"
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

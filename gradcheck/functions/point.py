@@ -1,0 +1,228 @@
+"""From an observed call to a subject: which inputs and outputs are differentiated, in which precision."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import Precision, as_subject, leaves
+from gradcheck.checks.claim import Subject
+from gradcheck.checks.passes import place, run
+from gradcheck.checks.precision import measured_noise
+from gradcheck.engines.base import Engine
+from gradcheck.failures import Unsupported
+from gradcheck.functions.surroundings import Surroundings
+from gradcheck.functions.wishes import Meter
+from gradcheck.observation.call import Call
+
+# More relative noise than this is no float64 arithmetic, however badly conditioned a Function is at the point seen.
+NOISY = 1e-9
+
+
+# Random states in which a gradient that is right in the mean is looked at.
+STATES = 9
+
+Others = tuple[Callable[..., Any], ...]
+Built = tuple[Subject, Others]
+
+
+class OutsideDomain(Unsupported, ValueError):
+    """The forward pass of the user's Function refuses an input."""
+
+
+class NotCallable(Exception):
+    """The call cannot be made again; says why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """An observed call, ready to be judged.
+
+    Attributes
+    ----------
+    subject : Subject
+    others : tuple of callables
+        The subject's function, each from another random state.
+    is_own : bool
+        It is judged in the precision it was called in, which is not float64.
+    notes : tuple of str
+        What a reader should know about how it is judged.
+    """
+
+    subject: Subject
+    others: tuple[Callable[..., Any], ...]
+    is_own: bool
+    notes: tuple[str, ...]
+
+
+class Applied:
+    """The user's Function as a function of its arguments, every call from the same surroundings.
+
+    What it raises is `OutsideDomain`. Only the floating outputs that were recorded at the first call are given.
+    """
+
+    def __init__(self, engine: Engine, call: Call, surroundings: Surroundings, meter: Meter) -> None:
+        self._engine = engine
+        self._apply = engine.applied(call.function)
+        self._surroundings = surroundings
+        self._meter = meter
+        self.recorded: tuple[int, ...] | None = None
+        self.clones = False
+        self.seed: int | None = None
+
+    def __call__(self, *arguments: Any) -> tuple[Any, ...]:
+        engine = self._engine
+        self._meter.evaluations += 1
+        self._surroundings.restore()
+        if self.seed is not None:
+            engine.seed(self.seed)
+            random.seed(self.seed)
+            np.random.seed(self.seed % 2**32)
+        if self.clones:
+            arguments = tuple(engine.call("clone", (x,), {}) if engine.is_tensor(x) else x for x in arguments)
+        try:
+            result = self._apply(*arguments)
+        except Exception as error:  # whatever a user's forward raises
+            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise OutsideDomain(f"forward raised {type(error).__name__}: {line}") from error
+        found = [y for y in leaves(result) if engine.is_tensor(y) and engine.kind(y) in "fc"]
+        if self.recorded is None:
+            return tuple(found)
+        if self.recorded and self.recorded[-1] >= len(found):
+            raise OutsideDomain(f"forward gives {len(found)} floating outputs here, fewer than at the first input")
+        return tuple(found[k] for k in self.recorded)
+
+    def reseeded(self, seed: int) -> Callable[..., Any]:
+        """The same with other random numbers."""
+
+        def function(*arguments: Any) -> tuple[Any, ...]:
+            before, self.seed = self.seed, seed
+            try:
+                return self(*arguments)
+            finally:
+                self.seed = before
+
+        return function
+
+
+def point_of(
+    call: Call,
+    required: Sequence[bool],
+    engine: Engine,
+    surroundings: Surroundings,
+    meter: Meter,
+    *,
+    rtol: float,
+    seed: int,
+) -> Point:
+    """The call as a subject, in float64 where the Function computes in it, else in the precision it was called in.
+
+    Parameters
+    ----------
+    call : Call
+    required : sequence of bool
+        Which of its tensors were seen to require grad; where none was, all floating ones are differentiated.
+    engine, surroundings, meter
+    rtol, seed
+        As in `gradcheck.check`.
+
+    Raises
+    ------
+    NotCallable
+        If the Function raises when it is called again, or has nothing to differentiate.
+    """
+    function = Applied(engine, call, surroundings, meter)
+    wanted = _wanted(engine, call, required)
+
+    def built(precision: Precision) -> Built:
+        def made(of: Callable[..., Any]) -> Subject:
+            return as_subject(
+                of, call.arguments, engine, rtol=rtol, seed=seed, name=f"{call.function.__name__}.apply",
+                precision=precision, differentiable=wanted, replay=lambda: None,
+            )  # fmt: skip
+
+        return made(function), tuple(made(function.reseeded(seed + k)).function for k in range(1, STATES + 1))
+
+    double = _tried(built, "double", function, engine, any(required))
+    if not isinstance(double, str):
+        subject, others, notes = double
+        if not _is_narrow(engine, call) or measured_noise(subject) <= NOISY:
+            return Point(subject, others, False, notes)
+    own = _tried(built, "own", function, engine, any(required))
+    if isinstance(own, str):
+        raise NotCallable(double if isinstance(double, str) and not _is_narrow(engine, call) else own)
+    subject, others, notes = own
+    why = f"refuses float64 ({double})" if isinstance(double, str) else "computes in less than float64"
+    return Point(subject, others, True, (*notes, f"judged in {_dtypes(subject)}: it {why}"))
+
+
+def _tried(
+    built: Callable[[Precision], Built],
+    precision: Precision,
+    function: Applied,
+    engine: Engine,
+    is_asked: bool,
+) -> tuple[Subject, Others, tuple[str, ...]] | str:
+    """The subject, known to work; else why it does not."""
+    for clones in (False, True):
+        function.recorded, function.clones = None, clones
+        subject, others = built(precision)
+        try:
+            outputs = run(subject, place(subject, subject.inputs))
+        except Unsupported as error:
+            problem = str(error)
+            continue
+        except Exception as error:  # nothing to differentiate among the results, say
+            return (str(error).strip() or type(error).__name__).splitlines()[0]
+        function.recorded = tuple(k for k, y in enumerate(outputs) if engine.requires_grad(y))
+        if not function.recorded:
+            return "no output has a history: all are marked as not differentiable"
+        notes = ("works in place: called on copies of its inputs",) if clones else ()
+        if len(function.recorded) < len(outputs):
+            notes = (
+                *notes,
+                f"{len(outputs) - len(function.recorded)} floating outputs are marked as not differentiable",
+            )
+        if not is_asked:
+            subject = _without_refused(subject)
+        return subject, others, notes
+    return problem
+
+
+def _without_refused(subject: Subject) -> Subject:
+    """Without the inputs for which backward returns None, where no input was ever seen to require grad.
+
+    Nobody asked for those gradients: that a loss returns None for its target says that it has none.
+    """
+    engine = subject.engine
+    leaves = place(subject, subject.inputs)
+    outputs = run(subject, leaves)
+    try:
+        found = engine.grad(outputs, leaves, [engine.tensor(np.ones_like(engine.array(y))) for y in outputs])
+    except Exception:  # whatever a user's backward raises; the claims report it
+        return subject
+    kept = tuple(d and g is not None for d, g in zip(subject.differentiable, found, strict=True))
+    return replace(subject, differentiable=kept) if any(kept) else subject
+
+
+def _wanted(engine: Engine, call: Call, required: Sequence[bool]) -> tuple[bool, ...]:
+    """Which tensors among the arguments are differentiated: direct ones, as autograd looks into no list."""
+    tensors = [x for x in leaves(call.arguments) if engine.is_tensor(x)]
+    direct = {id(x) for x in call.arguments}
+    able = [id(x) in direct and engine.kind(x) in "fc" for x in tensors]
+    asked = [a and r for a, r in zip(able, required, strict=True)]
+    return tuple(asked if any(asked) else able)
+
+
+def _is_narrow(engine: Engine, call: Call) -> bool:
+    """Whether a floating argument is of less than double precision."""
+    arrays = [engine.array(x).dtype for x in leaves(call.arguments) if engine.is_tensor(x) and engine.kind(x) in "fc"]
+    return any(dtype not in (np.float64, np.complex128) for dtype in arrays)
+
+
+def _dtypes(subject: Subject) -> str:
+    return ", ".join(sorted({str(x.dtype) for x in subject.inputs if x.dtype.kind in "fc"}))

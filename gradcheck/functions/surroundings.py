@@ -1,0 +1,116 @@
+"""What a call of a user's Function may touch besides its arguments, kept as it was: modules, gradients, randomness."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gradcheck.arguments import leaves
+from gradcheck.engines.base import Engine
+from gradcheck.observation.call import Call
+
+# A Function reaches modules through an argument, its closure, or both; further away, nothing was found in practice.
+_DEPTH = 4
+# After so many calls, forward and backward, that drew no random number, a Function is taken for one that draws none.
+_UNMOVED = 8
+
+
+class Surroundings:
+    """The state around one call, brought back before each evaluation and at the end.
+
+    Buffers and training modes of the modules that the call can reach, gradients of the leaves it can reach, and every
+    random state. What the Function does to them is not judged.
+
+    Parameters
+    ----------
+    engine : Engine
+    call : Call
+    """
+
+    def __init__(self, engine: Engine, call: Call) -> None:
+        self._engine = engine
+        self._call = call
+        self._unmoved = 0
+        self._keepers = [keeper for value in reachable(engine, call) if (keeper := engine.keeper(value)) is not None]
+
+    def restore(self) -> None:
+        """Everything as it was, and the random numbers as they were at the call."""
+        for keeper in self._keepers:
+            keeper()
+        self._restore_random_numbers()
+
+    def _restore_random_numbers(self) -> None:
+        """Bring random numbers back, unless they never moved: setting them costs as much as a small Function."""
+        state = self._call.random_state
+        if state is None or self._unmoved >= _UNMOVED:
+            return
+        self._unmoved = self._unmoved + 1 if _is_same(self._engine.random_state(), state) else 0
+        self._engine.set_random_state(state)
+
+    @contextmanager
+    def kept(self, seed: int) -> Iterator[None]:
+        """Gradients on, the call's default dtype inside; all of the caller's own state comes back afterwards."""
+        plain, legacy = random.getstate(), np.random.get_state()
+        try:
+            with self._engine.sandbox(seed), self._engine.default_dtype(self._call.default_dtype):
+                yield
+        finally:
+            for keeper in self._keepers:
+                keeper()
+            random.setstate(plain)
+            np.random.set_state(legacy)
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Whether two random states, tuples of numbers and arrays, are equal."""
+    if isinstance(a, (tuple, list)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_is_same, a, b))
+    return bool(np.array_equal(np.asarray(a), np.asarray(b))) if hasattr(a, "shape") else bool(a == b)
+
+
+def reachable(engine: Engine, call: Call) -> list[Any]:
+    """What a call can reach through its arguments, and its methods' closures and globals: tensors, modules, functions.
+
+    The copies of its own tensor arguments are left out.
+    """
+    copies = {id(x) for x in leaves(call.arguments) if engine.is_tensor(x)}
+    found: dict[int, Any] = {}
+    methods = [inspect.unwrap(getattr(call.function, method)) for method in ("forward", "backward")]
+    waiting = [(value, 0) for value in (*call.arguments, *methods)]
+    for value, depth in waiting:  # grows while it is walked
+        if id(value) in found or id(value) in copies or depth > _DEPTH:
+            continue
+        found[id(value)] = value
+        waiting += [(part, depth + 1) for part in _parts(value)]
+    return list(found.values())
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    """What is behind a value: items of a container, what a function closes over or names."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return tuple(value)
+    if isinstance(value, dict):
+        return tuple(value.values())
+    if isinstance(value, partial):
+        return (value.func, *value.args, *value.keywords.values())
+    if inspect.ismethod(value):
+        return (value.__self__, value.__func__)
+    if inspect.isfunction(value):
+        closed = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        named = [value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__]
+        return (*closed, *(x for x in named if not inspect.ismodule(x) and not inspect.isclass(x)))
+    return ()
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  # reading an empty cell raises
+    except ValueError:
+        return False
+    return True

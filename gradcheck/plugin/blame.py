@@ -14,6 +14,9 @@ from gradcheck.plugin.files import DIRECTORY, script_name
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.report.summary import AT_IMPORT, Entry, Key
 
+_FLAGS = ("isolate", "strict")
+"""Options without which a failure may not be seen again, or not be survived."""
+
 
 @dataclass(slots=True)
 class Ledger:
@@ -78,7 +81,8 @@ class Ledger:
     def _text(self, result: FunctionResult, test: str) -> str:
         """The report, with how to see it again."""
         named = "" if test == AT_IMPORT else f" {shlex.quote(self._from_here(test))}"
-        lines = [result.report, f"  again     pytest --gradcheck --gradcheck-seed={self.seed}{named}"]
+        given = "".join(f" --gradcheck-{x}" for x in _FLAGS if getattr(self.config.option, f"gradcheck_{x}"))
+        lines = [result.report, f"  again     pytest --gradcheck{given} --gradcheck-seed={self.seed}{named}"]
         if result.script:
             path = f"{DIRECTORY}/repro/{script_name(result.name, result.code)}"
             lines.append(f"  script    {self._from_here(path)}")

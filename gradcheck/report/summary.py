@@ -303,7 +303,7 @@ def _notes(account: Account) -> list[Line]:
     if not notes:
         return []
     more = len(notes) - _NOTES_SHOWN
-    tail = [f"  and {more} notes more"] if more > 0 else []
+    tail = [f"  and {more} note{'s' * (more != 1)} more"] if more > 0 else []
     shown = [line for note in notes[:_NOTES_SHOWN] for line in _folded(note)]
     return [Line(text) for text in ("notes", *shown, *tail)]
 

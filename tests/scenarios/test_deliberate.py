@@ -156,7 +156,7 @@ def test_a_function_for_probabilities_is_judged_among_probabilities(stranger: St
     seen = stranger.run()
     assert (seen.outcomes, seen.code) == ({"passed": 1}, 0)
     assert seen.rows == {"pkg.ops:Entropy": "agreed"}
-    seen.shows("off the domain seen")
+    assert seen.text.count("off the domain seen") == 1
 
 
 def test_a_function_for_symmetric_matrices_is_judged_among_them(stranger: Stranger) -> None:

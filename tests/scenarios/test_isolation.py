@@ -27,7 +27,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("how", ENDINGS)
-def test_what_ends_its_process_is_a_finding(stranger: Stranger, how: str) -> None:
+def test_what_ends_its_process_is_a_finding(stranger: Stranger, capfd: pytest.CaptureFixture[str], how: str) -> None:
     statement, said = ENDINGS[how]
     stranger.package(wrong(SQUARE, "return g * 2 * x", f"return {statement}"), CUBE)
     stranger.tests(call("Square"), call("Cube"))
@@ -37,13 +37,15 @@ def test_what_ends_its_process_is_a_finding(stranger: Stranger, how: str) -> Non
     text = "\n".join(seen.failure("test_square"))
     assert "Square" in text
     assert said in text
+    assert "--gradcheck --gradcheck-isolate" in text
+    assert "Fatal Python error" not in capfd.readouterr().err
 
 
 def test_an_ordinary_mistake_reads_the_same(stranger: Stranger) -> None:
     stranger.package(HALF_SQUARE)
     stranger.tests(call("Square"))
-    plain, isolated = (stranger.run(*arguments).failure("test_square") for arguments in ((), ("--gradcheck-isolate",)))
-    assert isolated == plain
+    plain, isolated = ("\n".join(stranger.run(*x).failure("test_square")) for x in ((), ("--gradcheck-isolate",)))
+    assert isolated.replace(" --gradcheck-isolate", "") == plain
 
 
 def test_a_backward_that_raises_system_exit_needs_no_process_of_its_own(stranger: Stranger) -> None:

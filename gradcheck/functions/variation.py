@@ -219,6 +219,11 @@ class _Sizes:
         self._shapes = shapes
         # A kept number may be a negative axis or a flag; only sizes beyond 1 are compared.
         self._fixed = {int(n) for n in fixed} | {0, 1}
+        # A last axis as long as the axes before it are many, with or without one for a batch, holds coordinates of a
+        # field; a function that takes more of them than there are dimensions was not meant to.
+        self._fixed |= {
+            shape[-1] for shape in shapes if len(shape) > 2 and shape[-1] in (len(shape) - 1, len(shape) - 2)
+        }
         self._present = dict.fromkeys(n for shape in shapes for n in shape)
 
     def text(self, changed: Sizes) -> str:

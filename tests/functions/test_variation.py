@@ -176,6 +176,11 @@ def test_size_that_is_also_an_argument_is_left_alone():
     assert len(sizes_of(drawn(numbers(5, 3), fixed_sizes={3, 5}))) == 1
 
 
+@pytest.mark.parametrize("grid", [(2, 5, 7, 2), (5, 7, 2), (4, 5, 6, 7, 3)])
+def test_axis_that_holds_the_coordinates_of_a_field_stays(grid):
+    assert {shape[-1] for (shape,) in sizes_of(drawn(numbers(*grid)))} == {grid[-1]}
+
+
 def test_axes_of_size_one_stay_as_they_broadcast():
     assert {(s[0], s[2]) for (s,) in sizes_of(drawn(numbers(1, 3, 1)))} == {(1, 1)}
 

@@ -13,36 +13,42 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PLACE = re.compile(r"(<!-- failure: begin[^\n]*-->\n)```text\n.*?```\n(<!-- failure: end -->)", re.DOTALL)
-EXAMPLE = re.compile(r"^```python\n(# (test_\w+\.py)\n.*?)^```$", re.DOTALL | re.MULTILINE)
+EXAMPLE = re.compile(r"^```python\n(# (\w+\.py)\n.*?)^```$", re.DOTALL | re.MULTILINE)
+SEED = "--gradcheck-seed=0"
+"""The same run each time; as an option it stands in the line that says how to see the failure again."""
 
 
-def printed(name: str, text: str) -> str:
-    """What pytest prints below its header for a test file, without times, addresses, or any path but the file's own."""
+def printed(files: dict[str, str]) -> str:
+    """What ``pytest --gradcheck`` prints of a failure in a folder of these files: no times, versions or other paths."""
     ours = ("PYTEST_", "CI", "BUILD_NUMBER")  # under CI, pytest repeats the whole message in its summary
     variables = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     variables |= {"PYTHONPATH": str(ROOT), "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", name]
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gradcheck", SEED]
         done = subprocess.run(command, cwd=folder, env=variables, text=True, capture_output=True, check=False)
         output = done.stdout.replace(f"{os.path.realpath(folder)}/", "").replace(f"{folder}/", "")
     if done.returncode != 1:
         raise SystemExit(
-            f"{name}: expected its test to fail, got exit status {done.returncode}\n{done.stdout}{done.stderr}"
+            f"{', '.join(files)}: expected a failure, got exit status {done.returncode}\n{done.stdout}{done.stderr}"
         )
-    lines = output[output.index("= FAILURES") :].splitlines()[1:]
-    lines[-1] = re.sub(r" in [\d.]+s.*", "", lines[-1].strip("= "))  # its time, and the rule whose length depends on it
-    return "\n".join(re.sub(r" at 0x[0-9a-f]+", "", line).rstrip() for line in lines)
+    failure = output[output.index("= FAILURES") :].split("\n", 1)[1]
+    lines = re.sub(r"^=+ gradcheck =+\n.*?(?==+ short test summary)", "", failure, flags=re.DOTALL | re.MULTILINE)
+    *lines, last = lines.splitlines()
+    # Its time, and the rule whose length depends on it.
+    lines.append(re.sub(r" in [\d.]+s.*", "", last.strip("= ")))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def fresh(readme: str) -> str:
     """The README's text with the failure as it prints now."""
-    example = EXAMPLE.search(readme)
-    if example is None or PLACE.search(readme) is None:
+    files = {match[2]: match[1] for match in EXAMPLE.finditer(readme)}
+    if not any(name.startswith("test_") for name in files) or PLACE.search(readme) is None:
         raise SystemExit(
             "README.md: expected a python block that starts with '# test_<name>.py', and the failure's two marks"
         )
-    block = printed(example[2], example[1])
+    block = printed(files)
     return PLACE.sub(lambda place: f"{place[1]}```text\n{block}\n```\n{place[2]}", readme)
 
 

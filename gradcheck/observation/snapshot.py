@@ -21,7 +21,7 @@ def tensors_in(arguments: Any, engine: Engine) -> list[Any]:
 
 
 def signature_of(arguments: tuple[Any, ...], engine: Engine) -> Signature:
-    """Dtypes, ranks, layouts, devices, what requires grad, and the values that are no tensors, each with its type."""
+    """Dtypes, ranks, axes of size 1, layouts, devices, what requires grad, and the other values with their types."""
     return tuple(_entry(value, engine) for value in arguments)
 
 
@@ -32,7 +32,9 @@ def _entry(value: Any, engine: Engine) -> Hashable:
     if engine.is_tensor(value):
         layout, device = layout_of(value, engine), engine.device_of(value)
         special = "" if kind.__name__ in _TENSORS else kind.__name__
-        return engine.dtype_name(value), len(value.shape), layout, engine.requires_grad(value), device, special
+        # A call with an axis of size 1 says little of the others: such an axis may broadcast, and stays as it is.
+        ones = tuple(size == 1 for size in value.shape)
+        return engine.dtype_name(value), ones, layout, engine.requires_grad(value), device, special
     if isinstance(value, (list, tuple)):
         return kind, tuple(_entry(item, engine) for item in value)
     if isinstance(value, dict):
@@ -82,6 +84,8 @@ def _words(value: Any, engine: Engine, numbers: Iterator[int]) -> str:
     if engine.is_tensor(value):
         layout = layout_of(value, engine)
         rank = f"{len(value.shape)}-d" + ("" if layout == "contiguous" else f", {layout}")
+        ones = [str(axis) for axis, size in enumerate(value.shape) if size == 1]
+        rank += f", size 1 along {', '.join(ones)}" if ones else ""
         return f"x{next(numbers)} {engine.dtype_name(value)} ({rank})"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_words(item, engine, numbers) for item in value)}]"

@@ -240,7 +240,7 @@ class Examination:
         if outcome.finding is not None:
             self._failed(claim, outcome, subject, prepare, drawn)
         elif outcome.verdict is Verdict.INCONCLUSIVE and claim.code != GRADIENT:
-            self._note(f"{claim.code} inconclusive: {outcome.reason}", drawn)
+            self._note(f"{claim.code} inconclusive: {outcome.reason}")
             return False
         elif outcome.verdict is Verdict.INCONCLUSIVE and self._is_excused(subject, outcome):
             self.undecided -= 1
@@ -306,10 +306,9 @@ class Examination:
         is_meant = found is not None and found.kind not in (Kind.RANDOM, Kind.TOLERATED)
         return None if is_meant and self.wishes.strict else found
 
-    def _note(self, text: str, drawn: str = "") -> None:
-        note = f"{text} (drawn: {drawn})" if drawn else text
-        if note not in self.notes:
-            self.notes.append(note)
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     # Drawn inputs ----------------------------------------------------------------------------------------------
 

@@ -12,16 +12,13 @@ import numpy as np
 from gradcheck.arguments import Precision, as_subject, leaves
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.passes import place, run
-from gradcheck.checks.precision import measured_noise
+from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.engines.base import Engine
 from gradcheck.failures import Unsupported
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.wishes import Meter
 from gradcheck.observation.call import Call
-
-# More relative noise than this is no float64 arithmetic, however badly conditioned a Function is at the point seen.
-NOISY = 1e-9
-
+from gradcheck.verdict import Verdict
 
 # Random states in which a gradient that is right in the mean is looked at.
 STATES = 9
@@ -150,7 +147,7 @@ def point_of(
     double = _tried(built, "double", function, engine, any(required))
     if not isinstance(double, str):
         subject, others, notes = double
-        if not _is_narrow(engine, call) or measured_noise(subject) <= NOISY:
+        if not (_is_narrow(engine, call) and _computes_in_less(subject)):
             return Point(subject, others, False, notes)
     own = _tried(built, "own", function, engine, any(required))
     if isinstance(own, str):
@@ -207,6 +204,14 @@ def _without_refused(subject: Subject) -> Subject:
         return subject
     kept = tuple(d and g is not None for d, g in zip(subject.differentiable, found, strict=True))
     return replace(subject, differentiable=kept) if any(kept) else subject
+
+
+def _computes_in_less(subject: Subject) -> bool:
+    """Whether float64 inputs meet float32 arithmetic on their way."""
+    try:
+        return WORKS_IN_ITS_INPUTS_PRECISION.check(subject).verdict is Verdict.DISAGREE
+    except Exception:  # whatever a user's backward raises; the claims report it
+        return False
 
 
 def _wanted(engine: Engine, call: Call, required: Sequence[bool]) -> tuple[bool, ...]:

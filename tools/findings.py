@@ -122,15 +122,6 @@ PACKAGES = (
         is_alone=True,
         about="Spiking neurons: thresholds with surrogate gradients, and adjoint equations of their dynamics.",
     ),
-    Package(
-        "linear-operator",
-        "0.6.1",
-        "MIT",
-        "linear_operator",
-        "test",
-        ("test/functions",),
-        about="Products, solves, determinants and decompositions of structured matrices.",
-    ),
 )
 
 

@@ -331,7 +331,7 @@ def notes(functions: dict[str, list[dict[str, Any]]]) -> list[str]:
     for name, entries in functions.items():
         for note in dict.fromkeys(note for entry in entries for note in entry["result"]["notes"]):
             text = re.sub(r" \(drawn: .*\)$", "", note)
-            text = re.sub(r" \([^()]* instead of [^()]*\)|; \S+ instead of \S+", "", text)
+            text = re.sub(r" \([^()]* instead of [^()]*\)|; [^;]+ instead of [^;]+", "", text)
             if not re.match(r"cut by|unsupported|GC\d+ (unsupported|inconclusive)|GC\d+ \w+: [\w ]+$", text):
                 about.setdefault(text, []).append(f"`{name.rpartition(':')[2]}`")
     lines = [f"- {', '.join(dict.fromkeys(names))}: {note}" for note, names in about.items()]

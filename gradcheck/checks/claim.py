@@ -49,6 +49,8 @@ class Subject:
     noise : float
         The relative round-off of values and gradients, where it is more than that of the inputs' dtypes (see
         `gradcheck.checks.precision.measured_noise`).
+    is_summed : bool
+        The gradient is looked at through a few weighted sums of the outputs, which costs less where these are many.
     """
 
     engine: Engine
@@ -62,6 +64,7 @@ class Subject:
     salt: bytes = b""
     rtol: float = 1e-6
     noise: float = 0.0
+    is_summed: bool = False
 
     @property
     def epsilon(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.checks.move import Move, only
+from gradcheck.checks.move import Entries, Move, only
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.differences import Floats
 from gradcheck.numeric.verdict import Comparison
@@ -17,6 +17,8 @@ from gradcheck.program import Array
 WHOLE = 32
 # A wrong entry is looked for one by one when as few are left.
 FEW = 8
+# Halves of more entries are told apart by the short ladder.
+MANY = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,27 +36,38 @@ class Wrong:
 
 def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
     """The entry that is most wrong: from the whole Jacobian where it is small, else by following halves."""
-    entries = [(k, int(i)) for k, v in move.directions.items() for i in np.flatnonzero(v)]
-    if len(entries) <= WHOLE and at.evaluation.size <= WHOLE:
-        found = _from_jacobian(at, entries, move, detail)
+    entries = _moving(move)
+    if entries[0].size <= WHOLE and at.evaluation.size <= WHOLE:
+        found = _from_jacobian(at, list(zip(*(part.tolist() for part in entries), strict=True)), move, detail)
         if found is not None:
             return found
-    while len(entries) > FEW:
-        half = len(entries) // 2
-        entries = max((entries[:half], entries[half:]), key=lambda part: _gap(at, part, move, u)[0])
-    entry = max(entries, key=lambda e: _gap(at, [e], move, u)[0])
-    _, here, step = _gap(at, [entry], move, u)
+    while entries[0].size > FEW:
+        half = entries[0].size // 2
+        halves = [tuple(part[:half] for part in entries), tuple(part[half:] for part in entries)]
+        entries = max(halves, key=lambda part: _gap(at, part, move, u)[0])  # type: ignore[arg-type,assignment]  # pairs
+    single = [(k[None], i[None]) for k, i in zip(*entries, strict=True)]
+    entry = max(single, key=lambda e: _gap(at, e, move, u)[0])
+    _, here, step = _gap(at, entry, move, u)
+    k, i = (int(part[0]) for part in entry)
     return Wrong(
-        entry[0], _index(at, *entry), here.analytic / step, here.numeric / step, here.error / abs(step),
+        k, _index(at, k, i), here.analytic / step, here.numeric / step, here.error / abs(step),
         detail or "one projection on a random cotangent", at.evaluation.cotangents(u),
     )  # fmt: skip
 
 
-def _gap(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move, u: Floats) -> tuple[float, Comparison, float]:
+def _moving(move: Move) -> Entries:
+    """Every entry that moves."""
+    places = {k: np.flatnonzero(v) for k, v in move.directions.items()}
+    inputs = np.concatenate([np.full(p.size, k, dtype=np.intp) for k, p in places.items()])
+    return inputs, np.concatenate(list(places.values()))
+
+
+def _gap(at: Viewpoint, entries: Entries, move: Move, u: Floats) -> tuple[float, Comparison, float]:
     """Beyond how many estimates the two differ when only `entries` move; and the last one's step."""
     part = only(at.evaluation, move, entries)
-    result = at.compare(at.measure(at.ladder(part), 1), part, u, last=False)
-    step = float(move.directions[entries[-1][0]].reshape(-1)[entries[-1][1]])
+    effort = 1 if entries[0].size <= MANY else 0
+    result = at.compare(at.measure(at.ladder(part), effort), part, u, last=False)
+    step = float(move.directions[int(entries[0][-1])].reshape(-1)[entries[1][-1]])
     gap = abs(result.analytic - result.numeric)
     return (gap / (result.error or 1e-300) if np.isfinite(gap) else np.inf), result, step
 
@@ -64,7 +77,7 @@ def _from_jacobian(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move
     rows = [at.gradient(unit) for unit in np.eye(at.evaluation.size)]
     worst: tuple[float, Wrong] | None = None
     for k, i in entries:
-        part = only(at.evaluation, move, [(k, i)])
+        part = only(at.evaluation, move, (np.array([k]), np.array([i])))
         step = float(part.directions[k].reshape(-1)[i])
         found = at.measure(at.ladder(part), 1)
         numeric, error = found.value / step, found.error / abs(step)

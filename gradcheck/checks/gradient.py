@@ -58,7 +58,7 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
         return misfit
     program = subject.program
     single = program is not None and len(program.steps) == 1
-    if evaluation.is_narrow:
+    if evaluation.is_narrow or subject.is_summed:
         evaluation = projected = Projected(subject, random)
         if not projected.is_finite:
             return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)

@@ -13,6 +13,9 @@ from gradcheck.failures import Unsupported
 from gradcheck.rewrite import REWRITES, functional
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
+SAME_VALUES = "same values"
+"""What is said of a tensor that was written to and is as it was: a version that moved, which no user sees."""
+
 
 def inplace_equals_out_of_place(subject: Subject) -> Outcome:
     """A program with in-place steps and its functional rewrite have the same outputs and gradients, to round-off.
@@ -103,7 +106,7 @@ def _changed(engine: Engine, tensors: dict[str, Any], before: dict[str, tuple[by
         if values != before[name][0]:
             return f"the values of {name}"
         if version != before[name][1]:
-            return f"{name} in place (same values, version {before[name][1]} became {version})"
+            return f"{name} in place ({SAME_VALUES}, version {before[name][1]} became {version})"
     return ""
 
 

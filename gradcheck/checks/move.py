@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from gradcheck.checks.evaluation import Evaluation, aliased, shares_memory
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import FEW_DIGITS, Flags, Floats
 from gradcheck.program import Array
+
+Entries = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+"""Entries of inputs: the numbers of the inputs, and the places in them, flattened."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,15 +71,17 @@ def together(first: Move, second: Move) -> Move:
     return Move(made, first.dense)
 
 
-def only(evaluation: Evaluation, move: Move, entries: Sequence[tuple[int, int]]) -> Move:
-    """The move of a few entries, each given by its input and its place there.
+def only(evaluation: Evaluation, move: Move, entries: Entries) -> Move:
+    """The move of a few entries.
 
     One entry of several that share memory can move alone only in a layout of its own.
     """
     made: dict[int, Floats] = {}
-    for k, i in entries:
-        part = made.setdefault(k, np.zeros(evaluation.point(k).shape))
-        part.reshape(-1)[i] = move.directions[k].reshape(-1)[i]
+    inputs, places = entries
+    for k in np.unique(inputs):
+        own = places[inputs == k]
+        part = made[int(k)] = np.zeros(evaluation.point(int(k)).shape)
+        part.reshape(-1)[own] = move.directions[int(k)].reshape(-1)[own]
     return Move(made, dense=True)
 
 

@@ -1,4 +1,4 @@
-"""An evaluation in a narrow precision, seen through a few random cotangents."""
+"""An evaluation seen through a few random cotangents: in a narrow precision, or where the outputs are many."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.arguments import leaves
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Subject
+from gradcheck.checks.inplace import SAME_VALUES
 from gradcheck.checks.passes import place, run
 from gradcheck.checks.precision import measured_noise
 from gradcheck.engines import registry
@@ -20,7 +21,7 @@ from gradcheck.examination import made_small, outcome_of
 from gradcheck.failures import Finding, Unsupported
 from gradcheck.functions.deliberate import Deliberate, Kind, deliberate
 from gradcheck.functions.domain import kept_on
-from gradcheck.functions.point import NotCallable, Point, point_of
+from gradcheck.functions.point import NotCallable, Point, TooSlow, point_of
 from gradcheck.functions.suggestion import suggestion
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.variation import variations
@@ -77,10 +78,9 @@ def examine(
     plain = replace(plain, where=where, engine=f"{call.engine}-{call.device}")
     with _quietly(), surroundings.kept(seed), engine.one_thread():
         try:
-            point = point_of(call, observed.required, engine, surroundings, meter, rtol=wishes.rtol, seed=seed)
+            point = point_of(observed, engine, surroundings, meter, rtol=wishes.rtol, seed=seed, where=where or None)
         except NotCallable as problem:
             return replace(plain, reason=str(problem), seconds=meter.seconds)
-        point = replace(point, subject=replace(point.subject, where=where or None))
         examination = Examination(observed, point, meter, wishes, seed)
         examination.run()
         return written(examination, plain)
@@ -169,7 +169,11 @@ class Examination:
             self.excuse = f"declared: {self.wishes.surrogate}"
         claims = self._claims()
         self._precision(claims)
+        if self.point.part is not None:
+            self._note("large: most claims were asked at a part of the input")
         open_claims = [claim for claim in claims if not self._at_first(claim)]
+        if self.point.part is not None and not (self.failures or self.excuse):
+            self._asked(claims[0], replace(self.point.subject, is_summed=True))
         self.failures.sort(key=lambda failure: claims.index(failure.claim))
         if not self.failures:
             self._draw(claims[0], open_claims)
@@ -179,11 +183,17 @@ class Examination:
     def _made_small(self, failure: Failure) -> Failure:
         """The failure on as small a call as can be found, and what its author may want to hear."""
         claim, subject = failure.claim, failure.subject
-        advice = suggestion(subject, failure.outcome) if claim.code == GRADIENT else ""
+        advice = self._advice(failure) if claim.code == GRADIENT else ""
         small = made_small(claim, failure.outcome, subject, max(_SMALLER, self.meter.left()))
         if advice and small.finding is not None:
             small = replace(small, finding=replace(small.finding, detail=f"{small.finding.detail}; {advice}"))
         return replace(failure, outcome=small)
+
+    def _advice(self, failure: Failure) -> str:
+        try:
+            return suggestion(failure.subject, failure.outcome)
+        except Exception:  # whatever a user's function raises away from its point
+            return ""
 
     def _claims(self) -> list[Claim]:
         """Those about functions, in the order in which they are asked."""
@@ -196,11 +206,11 @@ class Examination:
         claim = next((claim for claim in claims if claim.code == PRECISION), None)
         if claim is None or not self._came_in_double():
             return
-        self._asked(claim, self.point.subject)
+        self._asked(claim, self._subject)
         if self.failures:
-            subject = self.point.subject
-            noise = max(subject.noise, measured_noise(subject))
-            self.point = replace(self.point, subject=replace(subject, noise=noise))
+            noise = max(self._subject.noise, measured_noise(self._subject))
+            part = self.point.part and replace(self.point.part, noise=noise)
+            self.point = replace(self.point, subject=replace(self.point.subject, noise=noise), part=part)
 
     def _at_first(self, claim: Claim) -> bool:
         """Ask a claim at the input that was seen; whether that settled it."""
@@ -211,7 +221,12 @@ class Examination:
         if claim.code not in ALWAYS and self.meter.is_spent:
             self.cut.append(claim.code)
             return True
-        return self._asked(claim, self.point.subject)
+        return self._asked(claim, self._subject)
+
+    @property
+    def _subject(self) -> Subject:
+        """What the claims are asked of first: the input that was seen, or the part of it."""
+        return self.point.part or self.point.subject
 
     def _came_in_double(self) -> bool:
         """Whether the user works in float64: else less inside is what was asked for."""
@@ -234,6 +249,10 @@ class Examination:
                 kept = kept_on(subject, self.observed.facts) if claim.code in ON_SET else None
                 subject, prepare = kept or (subject, prepare)
                 outcome = outcome_of(claim, subject, self.point.others[0])
+        except TooSlow as refusal:
+            self.cut.append(claim.code)
+            self.reasons.append(_line(refusal))
+            return True
         except Unsupported as refusal:
             self._note(f"{claim.code} unsupported" + (f": {_line(refusal)}" if claim.code in ALWAYS else ""))
             return True
@@ -271,6 +290,9 @@ class Examination:
     def _failed(self, claim: Claim, outcome: Outcome, subject: Subject, prepare: Mapping[int, str], drawn: str) -> None:
         """A claim that does not hold: excused, a warning, or a failure on as small a call as can be found."""
         if claim.code == GRADIENT and self._is_excused(subject, outcome):
+            return
+        if claim.code == UNTOUCHED and outcome.finding is not None and SAME_VALUES in outcome.finding.detail:
+            self._note(f"warning: {claim.code} {outcome.finding.detail}")
             return
         is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
         if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.observed.create_graph):
@@ -329,7 +351,7 @@ class Examination:
 
     def _drawn(self) -> Iterator[tuple[Subject, str]]:
         """Subjects at drawn inputs for which forward gives finite values."""
-        subject, call = self.point.subject, self.observed.call
+        subject, call = self._subject, self.observed.call
         if call is None or any(subject.engine.kind(x) == "c" for x in leaves(call.arguments) if _is_tensor(subject, x)):
             return
         sizes = {x for x in leaves(call.arguments) if type(x) is int}

@@ -15,9 +15,11 @@ from gradcheck.checks.passes import place, run
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.engines.base import Engine
 from gradcheck.failures import Unsupported
+from gradcheck.functions.portion import portion_of
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.wishes import Meter
 from gradcheck.observation.call import Call
+from gradcheck.observation.observer import Observed
 from gradcheck.verdict import Verdict
 
 # Random states in which a gradient that is right in the mean is looked at.
@@ -31,6 +33,10 @@ class OutsideDomain(Unsupported, ValueError):
     """The forward pass of the user's Function refuses an input."""
 
 
+class TooSlow(Unsupported):
+    """Far more was spent than the allowance."""
+
+
 class NotCallable(Exception):
     """The call cannot be made again; says why."""
 
@@ -42,6 +48,9 @@ class Point:
     Attributes
     ----------
     subject : Subject
+        At the input that was seen.
+    part : Subject or None
+        At a part of it, where it is large.
     others : tuple of callables
         The subject's function, each from another random state.
     is_own : bool
@@ -51,6 +60,7 @@ class Point:
     """
 
     subject: Subject
+    part: Subject | None
     others: tuple[Callable[..., Any], ...]
     is_own: bool
     notes: tuple[str, ...]
@@ -73,6 +83,8 @@ class Applied:
 
     def __call__(self, *arguments: Any) -> tuple[Any, ...]:
         engine = self._engine
+        if self._meter.is_exhausted:
+            raise TooSlow(f"too slow: {self._meter.evaluations} calls took {self._meter.seconds:.0f} s")
         self._meter.evaluations += 1
         self._surroundings.restore()
         if self.seed is not None:
@@ -93,68 +105,73 @@ class Applied:
             raise OutsideDomain(f"forward gives {len(found)} floating outputs here, fewer than at the first input")
         return tuple(found[k] for k in self.recorded)
 
-    def reseeded(self, seed: int) -> Callable[..., Any]:
-        """The same with other random numbers."""
+    def reseeded(self, function: Callable[..., Any], seed: int) -> Callable[..., Any]:
+        """`function`, which calls this one, with other random numbers."""
 
-        def function(*arguments: Any) -> tuple[Any, ...]:
+        def other(*tensors: Any) -> Any:
             before, self.seed = self.seed, seed
             try:
-                return self(*arguments)
+                return function(*tensors)
             finally:
                 self.seed = before
 
-        return function
+        return other
 
 
 def point_of(
-    call: Call,
-    required: Sequence[bool],
+    observed: Observed,
     engine: Engine,
     surroundings: Surroundings,
     meter: Meter,
     *,
     rtol: float,
     seed: int,
+    where: str | None = None,
 ) -> Point:
     """The call as a subject, in float64 where the Function computes in it, else in the precision it was called in.
 
     Parameters
     ----------
-    call : Call
-    required : sequence of bool
-        Which of its tensors were seen to require grad; where none was, all floating ones are differentiated.
+    observed : Observed
+        One with a call. Where no tensor of it was seen to require grad, all floating ones are differentiated.
     engine, surroundings, meter
     rtol, seed
         As in `gradcheck.check`.
+    where : str or None
+        File and line of the backward.
 
     Raises
     ------
     NotCallable
         If the Function raises when it is called again, or has nothing to differentiate.
     """
+    call, required, facts = observed.call, observed.required, observed.facts
+    assert call is not None  # without one, there is nothing to call again
     function = Applied(engine, call, surroundings, meter)
     wanted = _wanted(engine, call, required)
 
     def built(precision: Precision) -> Built:
-        def made(of: Callable[..., Any]) -> Subject:
-            return as_subject(
-                of, call.arguments, engine, rtol=rtol, seed=seed, name=f"{call.function.__name__}.apply",
-                precision=precision, differentiable=wanted, replay=lambda: None,
-            )  # fmt: skip
+        subject = as_subject(
+            function, call.arguments, engine, rtol=rtol, seed=seed, name=f"{call.function.__name__}.apply",
+            precision=precision, differentiable=wanted, replay=lambda: None,
+        )  # fmt: skip
+        subject = replace(subject, where=where)
+        return subject, tuple(function.reseeded(subject.function, seed + k) for k in range(1, STATES + 1))
 
-        return made(function), tuple(made(function.reseeded(seed + k)).function for k in range(1, STATES + 1))
-
+    sizes = frozenset(x for x in leaves(call.arguments) if type(x) is int)
     double = _tried(built, "double", function, engine, any(required))
     if not isinstance(double, str):
         subject, others, notes = double
-        if not (_is_narrow(engine, call) and _computes_in_less(subject)):
-            return Point(subject, others, False, notes)
+        part = portion_of(subject, facts, sizes)
+        if not (_is_narrow(engine, call) and _computes_in_less(part or subject)):
+            return Point(subject, part, others, False, notes)
     own = _tried(built, "own", function, engine, any(required))
     if isinstance(own, str):
         raise NotCallable(double if isinstance(double, str) and not _is_narrow(engine, call) else own)
     subject, others, notes = own
     why = f"refuses float64 ({double})" if isinstance(double, str) else "computes in less than float64"
-    return Point(subject, others, True, (*notes, f"judged in {_dtypes(subject)}: it {why}"))
+    notes = (*notes, f"judged in {_dtypes(subject)}: it {why}")
+    return Point(subject, portion_of(subject, facts, sizes), others, True, notes)
 
 
 def _tried(

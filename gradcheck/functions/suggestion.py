@@ -16,6 +16,8 @@ from gradcheck.verdict import Outcome
 
 # A gradient off by less is an approximation; by more, a mistake until someone says otherwise.
 APPROXIMATE = 1e-4
+# The narrowest tolerance that tolerates anything: the default, 1e-6, is what is looked for.
+_LEAST_RTOL = 2e-6
 # Entries that must follow a pattern: one number fits too much.
 _ENTRIES = 2
 _SAME = 1e-9
@@ -50,7 +52,7 @@ def suggestion(subject: Subject, outcome: Outcome) -> str:
     if 0.0 < error < APPROXIMATE:
         return (
             f"the gradient is off by {error:.1g} of its size; if it is meant to be an approximation, mark the test "
-            f"@pytest.mark.gradcheck(rtol={_rounded_up(2.0 * error):g})"
+            f"@pytest.mark.gradcheck(rtol={max(_rounded_up(2.0 * error), _LEAST_RTOL):g})"
         )
     return ""
 

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 
 Interval = tuple[float, float]
 
+# What the first input may cost at most: a multiple of the allowance, and no less than a small Function needs.
+PATIENCE = 4.0
+LEAST_SECONDS = 8.0
+LEAST_EVALUATIONS = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -36,7 +41,7 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What the check of one Function may cost; None is no limit. The first input is looked at whatever it costs.
+    """What the check of one Function may cost; None is no limit. The first input may take `PATIENCE` times as much.
 
     Attributes
     ----------
@@ -69,6 +74,14 @@ class Meter:
         seconds, evaluations = self.allowance.seconds, self.allowance.evaluations
         return (seconds is not None and self.seconds >= seconds) or (
             evaluations is not None and self.evaluations >= evaluations
+        )
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether even the first input may cost no more: a Function that takes a second a call is not called on."""
+        seconds, evaluations = self.allowance.seconds, self.allowance.evaluations
+        return (seconds is not None and self.seconds >= max(LEAST_SECONDS, PATIENCE * seconds)) or (
+            evaluations is not None and self.evaluations >= max(LEAST_EVALUATIONS, PATIENCE * evaluations)
         )
 
     def left(self) -> float:

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from gradcheck.functions.isolation import Crash, isolated
-from gradcheck.functions.wishes import Allowance
+from gradcheck.functions.wishes import LEAST_EVALUATIONS, Allowance, Meter
 from gradcheck.report.function import Status
 from tests.functions.observed import judge, observe
 
@@ -181,7 +181,7 @@ class Round(Function):
 class RoundThatScalesItsCotangent(Round):
     @staticmethod
     def backward(ctx, g):
-        return g.mul_(1)
+        return g.mul_(2)
 
 
 class Declared(HalfSquare):
@@ -396,3 +396,65 @@ def test_a_child_that_ends_without_an_answer_crashed(work, said):
 def test_a_child_that_hangs_is_ended():
     with pytest.raises(Crash, match="did not end within"):
         isolated(lambda: [None for _ in iter(int, 1)], 0.2)
+
+
+# Large and slow calls ----------------------------------------------------------------------------------------------
+
+
+def test_a_large_input_is_judged_at_a_part_of_it_and_as_a_whole():
+    result = judge(lambda: Square.apply(point(200, 300)))
+    assert result.status is Status.AGREED
+    assert "large: most claims were asked at a part of the input" in result.notes
+    wrong = judge(lambda: HalfSquare.apply(point(200, 300)))
+    assert wrong.code == "GC101"
+    assert "from x0 (7, 5)" in " ".join(wrong.report.split())
+
+
+def test_a_mistake_that_only_a_large_input_shows_is_found():
+    class ZeroFarAway(Square):
+        @staticmethod
+        def backward(ctx, g):
+            found = Square.backward(ctx, g)
+            if found.shape[0] > 40:
+                found[40, 7] = 0
+            return found
+
+    result = judge(lambda: ZeroFarAway.apply(point(200, 300)))
+    assert result.code == "GC101"
+    assert "entry     [40, 7]" in result.report
+
+
+def test_probabilities_of_many_classes_are_judged_at_fewer():
+    class NegativeEntropy(Function):
+        @staticmethod
+        def forward(ctx, p):
+            ctx.save_for_backward(p)
+            return (p * p.log()).sum(-1)
+
+        @staticmethod
+        def backward(ctx, g):
+            (p,) = ctx.saved_tensors
+            return g[..., None] * p.log()  # right along the simplex
+
+    p = torch.randn(64, 50, generator=torch.Generator().manual_seed(0)).softmax(-1).requires_grad_()
+    assert judge(lambda: NegativeEntropy.apply(p)).status is Status.AGREED
+
+
+def test_a_call_that_costs_far_more_than_allowed_ends_undecided():
+    result = judge(lambda: Square.apply(point(3, 4)), allowance=Allowance(seconds=None, evaluations=1))
+    assert result.status is Status.AGREED  # a small Function needs no more than the least
+    meter = Meter(Allowance(seconds=None, evaluations=1), evaluations=LEAST_EVALUATIONS)
+    assert meter.is_exhausted
+
+
+def test_a_version_that_moved_is_a_warning():
+    class UnsqueezesItsCotangent(Square):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            g.view_as(g).unsqueeze_(0)
+            return 2 * g * x
+
+    result = judge(lambda: UnsqueezesItsCotangent.apply(point(3)))
+    assert result.status is Status.AGREED
+    assert any("GC203" in note and "same values" in note for note in result.notes)

@@ -39,6 +39,8 @@ class Evidence:
         A tangent for each differentiated input (GC102), or the signs of the moves of inputs and cotangents (GC701).
     subset : tuple of bool
         Which inputs alone required grad when it failed (GC603); empty where all of `differentiable` did.
+    axes : tuple of int or None
+        The axis of the examples of each input that is a batch (GC105).
     """
 
     inputs: tuple[Array, ...]
@@ -51,6 +53,7 @@ class Evidence:
     second: tuple[Array, ...] = ()
     factors: tuple[float, ...] = ()
     directions: tuple[Array, ...] = ()
+    axes: tuple[int | None, ...] = ()
     subset: tuple[bool, ...] = ()
 
 

@@ -121,7 +121,8 @@ def _found(
         VMAP_EQUALS_A_LOOP, subject, position=k, entry=found.entry,
         analytic=found.actual, numeric=found.expected, error=found.bound,
         detail=f"under vmap over {how}, {what} is not that of a loop over {len(_EXAMPLES)} examples",
-        inputs=batch, cotangents=cotangents, output=None if is_gradient else found.array, way=how,
+        inputs=batch, cotangents=cotangents, output=None if is_gradient else found.array,
+        axes=tuple(axes.get(n) for n in range(len(batch))),
     )  # fmt: skip
 
 

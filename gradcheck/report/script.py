@@ -320,6 +320,10 @@ class _Draft:
         if shown.subset:
             subset = [k for k, asked in enumerate(shown.subset) if asked]
             lines.append(f"SUBSET = {subset}  # those that require grad where it fails")
+        if shown.axes:
+            lines.append(f"AXES = {list(shown.axes)}  # of the examples in each input")
+            batched = next(k for k, axis in enumerate(shown.axes) if axis is not None)
+            lines.append(f"EXAMPLES = {shown.inputs[batched].shape[shown.axes[batched] or 0]}")
         if shown.factors:
             lines.append(f"FACTORS = {shown.factors}")
         if "TIMES" in self._template():
@@ -351,6 +355,9 @@ class _Draft:
         if finding.code in ("GC301", "GC701"):
             template = templates.LAYOUT if finding.code == "GC301" else templates.PRECISION
             return template.replace("{result}", result)
+        if finding.code == "GC105":
+            own = "pulled(x, [y for y, _ in pairs], [v for _, v in pairs])[WANTED.index(K)]"
+            return templates.BATCHED.replace("{result}", own if shown.output is None else "outputs[K]")
         plain = {
             "GC101": templates.GRADIENT,
             "GC102": templates.FORWARD_MODE,

@@ -185,6 +185,29 @@ pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
 judge("backward", before, state(named))
 """
 
+BATCHED = '''
+def at_once(x):
+    """The outputs of one call for the whole batch."""
+    return list(torch.vmap(lambda *example: tuple(function(*example)), in_dims=tuple(AXES))(*x))
+
+
+def one_by_one(x):
+    """The outputs of a call for each example."""
+    examples = [[t if axis is None else t.select(axis, n) for t, axis in zip(x, AXES)] for n in range(EXAMPLES)]
+    return [torch.stack(column) for column in zip(*(function(*example) for example in examples))]
+
+
+def result(outputs, x):
+    """The number that is wrong."""
+    pairs = [(y, v) for y, v in zip(outputs, cotangents()) if y.requires_grad]
+    return {result}[ENTRY].item()
+
+
+x = leaves(point())
+found = result(at_once(x), x)
+expected = result(one_by_one(x), x)
+'''
+
 LAYOUT = """
 def contiguous(tensors):
     return [t.contiguous().clone() for t in tensors]

@@ -19,7 +19,7 @@ import pytest
 from tests.docs.documents import ROOT, Block, blocks, documents
 
 RUNS = ("python", "sh")
-SHOWS = ("text", "mermaid", "{toctree}")
+SHOWS = ("text", "console", "mermaid", "{toctree}")
 
 
 @pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))

@@ -297,7 +297,10 @@ def made_small(claim: Claim, outcome: Outcome, subject: Subject, seconds: float)
     found = shown.finding or outcome.finding
     if found is None:
         return outcome
-    notes = [_diagnosis(claim, subject), found.detail]
+    cause = _diagnosis(claim, subject)
+    if cause and smaller is not subject and _diagnosis(claim, smaller) != cause:
+        cause += " at the input given"
+    notes = [cause, found.detail]
     if smaller is not subject:
         notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
     return replace(shown, finding=replace(found, detail="; ".join(note for note in notes if note)))

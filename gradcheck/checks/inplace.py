@@ -76,7 +76,8 @@ def no_input_is_modified(subject: Subject) -> Outcome:
     leaves = place(subject, subject.inputs)
     mutates = subject.program is not None and any(step.inplace for step in subject.program.steps)
     kept = positions(subject) if mutates else tuple(range(len(leaves)))
-    inputs = {f"x{k}": leaves[k] for k in kept}
+    # Those that are differentiated first: a buffer that is written to must not hide them.
+    inputs = {f"x{k}": leaves[k] for k in sorted(kept, key=lambda k: not subject.differentiable[k])}
     before = {name: _snapshot(engine, tensor) for name, tensor in inputs.items()}
     outputs = run(subject, leaves)
     changed = _changed(engine, inputs, before)

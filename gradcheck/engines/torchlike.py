@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.engines.base import Capability, Function
+from gradcheck.engines.keeping import bring_back, keeper_of_buffer, keeper_of_gradient, keeper_of_values
 from gradcheck.engines.memory import Copying
 from gradcheck.failures import Unsupported, UsageError
 from gradcheck.program import Array
@@ -276,11 +277,11 @@ class TorchLike(Copying):
         """
         if isinstance(value, self.library.nn.Module):
             modes = [(part, part.training) for part in value.modules()]
-            kept = [_keeper_of_values(buffer) for buffer in value.buffers()]
-            kept += [_keeper_of_gradient(parameter) for parameter in value.parameters()]
-            return lambda: _bring_back(modes, kept)
-        if self.is_tensor(value) and value.is_leaf and value.requires_grad:  # type: ignore[attr-defined]
-            return _keeper_of_gradient(value)
+            kept = [keeper_of_values(buffer) for buffer in value.buffers()]
+            kept += [keeper_of_gradient(parameter) for parameter in value.parameters()]
+            return lambda: bring_back(modes, kept)
+        if self.is_tensor(value) and value.is_leaf:  # type: ignore[attr-defined]
+            return keeper_of_gradient(value) if value.requires_grad else keeper_of_buffer(value)  # type: ignore[attr-defined]
         return None
 
     @contextmanager
@@ -369,34 +370,6 @@ class TorchLike(Copying):
             for held, own in zip(holders, before, strict=True):
                 held.clear()
                 held.update(own)
-
-
-def _keeper_of_values(tensor: Any) -> Callable[[], None]:
-    before = tensor.detach().clone()
-
-    def keep() -> None:
-        tensor.data.copy_(before)
-
-    return keep
-
-
-def _keeper_of_gradient(tensor: Any) -> Callable[[], None]:
-    gradient = tensor.grad
-    keep_values = None if gradient is None else _keeper_of_values(gradient)
-
-    def keep() -> None:
-        if keep_values is not None:
-            keep_values()
-        tensor.grad = gradient
-
-    return keep
-
-
-def _bring_back(modes: Sequence[tuple[Any, bool]], kept: Sequence[Callable[[], None]]) -> None:
-    for part, training in modes:
-        part.training = training
-    for keep in kept:
-        keep()
 
 
 @cache

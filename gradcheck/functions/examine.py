@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -291,8 +292,7 @@ class Examination:
         """A claim that does not hold: excused, a warning, or a failure on as small a call as can be found."""
         if claim.code == GRADIENT and self._is_excused(subject, outcome):
             return
-        if claim.code == UNTOUCHED and outcome.finding is not None and SAME_VALUES in outcome.finding.detail:
-            self._note(f"warning: {claim.code} {outcome.finding.detail}")
+        if claim.code == UNTOUCHED and self._is_harmless(outcome, subject):
             return
         is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
         if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.observed.create_graph):
@@ -302,6 +302,16 @@ class Examination:
             )
             return
         self.failures.append(Failure(claim, outcome, subject, prepare, drawn))
+
+    def _is_harmless(self, outcome: Outcome, subject: Subject) -> bool:
+        """Whether only a version moved, or forward wrote to what is not differentiated: running statistics, say."""
+        finding = outcome.finding
+        detail = "" if finding is None else finding.detail
+        buffers = [f"x{k}" for k, is_moved in enumerate(subject.differentiable) if not is_moved]
+        is_buffer = any(re.search(rf"^the forward pass modified .*\b{name}\b", detail) for name in buffers)
+        if is_buffer or SAME_VALUES in detail:
+            self._note(f"warning: {UNTOUCHED} {detail}")
+        return is_buffer or SAME_VALUES in detail
 
     def _is_excused(self, subject: Subject, outcome: Outcome) -> bool:
         """Whether the mismatch declares itself, lies within the tolerance asked for, or cannot be told from chance."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from gradcheck.observation.call import Call
 
 # A Function reaches modules through an argument, its closure, or both; further away, nothing was found in practice.
 _DEPTH = 4
+# A container of more items holds data, not state.
+_ITEMS = 1_000
 # After so many calls, forward and backward, that drew no random number, a Function is taken for one that draws none.
 _UNMOVED = 8
 
@@ -37,7 +39,9 @@ class Surroundings:
         self._engine = engine
         self._call = call
         self._unmoved = 0
-        self._keepers = [keeper for value in reachable(engine, call) if (keeper := engine.keeper(value)) is not None]
+        reached = reachable(engine, call)
+        self._keepers = [keeper for value in reached if (keeper := engine.keeper(value)) is not None]
+        self._attributes = [kept for value in (call.function, *reached) if (kept := _attributes_of(value)) is not None]
 
     def restore(self) -> None:
         """Everything as it was, and the random numbers as they were at the call."""
@@ -61,7 +65,7 @@ class Surroundings:
             with self._engine.sandbox(seed), self._engine.default_dtype(self._call.default_dtype):
                 yield
         finally:
-            for keeper in self._keepers:
+            for keeper in (*self._attributes, *self._keepers):
                 keeper()
             random.setstate(plain)
             np.random.set_state(legacy)
@@ -82,7 +86,7 @@ def reachable(engine: Engine, call: Call) -> list[Any]:
     copies = {id(x) for x in leaves(call.arguments) if engine.is_tensor(x)}
     found: dict[int, Any] = {}
     methods = [inspect.unwrap(getattr(call.function, method)) for method in ("forward", "backward")]
-    waiting = [(value, 0) for value in (*call.arguments, *methods)]
+    waiting = [(value, 0) for value in (*call.arguments, *methods, *vars(call.function).values())]
     for value, depth in waiting:  # grows while it is walked
         if id(value) in found or id(value) in copies or depth > _DEPTH:
             continue
@@ -93,19 +97,67 @@ def reachable(engine: Engine, call: Call) -> list[Any]:
 
 def _parts(value: Any) -> Sequence[Any]:
     """What is behind a value: items of a container, what a function closes over or names."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return tuple(value)
-    if isinstance(value, dict):
-        return tuple(value.values())
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        items = value.values() if isinstance(value, dict) else value
+        return tuple(items) if len(value) <= _ITEMS else ()
     if isinstance(value, partial):
         return (value.func, *value.args, *value.keywords.values())
     if inspect.ismethod(value):
         return (value.__self__, value.__func__)
+    if _is_plain_object(value):
+        return tuple(vars(value).values())
     if inspect.isfunction(value):
         closed = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
         named = [value.__globals__[name] for name in value.__code__.co_names if name in value.__globals__]
         return (*closed, *(x for x in named if not inspect.ismodule(x) and not inspect.isclass(x)))
     return ()
+
+
+def _is_plain_object(value: Any) -> bool:
+    """An instance of a class written in Python, which keeps what it has in a dictionary."""
+    return hasattr(value, "__dict__") and not (
+        inspect.isclass(value) or inspect.ismodule(value) or inspect.isroutine(value)
+    )
+
+
+def _attributes_of(value: Any) -> Callable[[], None] | None:
+    """What brings back the attributes of a class or an object, and the items of its lists and dictionaries."""
+    if isinstance(value, (list, dict, set)):
+        return _items_of(value) if len(value) <= _ITEMS else None
+    if not (inspect.isclass(value) or _is_plain_object(value)):
+        return None
+    before = {name: held for name, held in vars(value).items() if not _is_code(held)}
+    items = [_items_of(held) for held in before.values() if isinstance(held, (list, dict, set))]
+
+    def keep() -> None:
+        for name, held in before.items():
+            if vars(value).get(name, value) is not held:
+                with suppress(Exception):  # whatever an object does about its attributes
+                    setattr(value, name, held)
+        for restore in items:
+            restore()
+
+    return keep
+
+
+def _items_of(value: Any) -> Callable[[], None]:
+    before = value.copy()
+
+    def keep() -> None:
+        # Compared by identity: items may be tensors.
+        if len(value) != len(before) or any(a is not b for a, b in zip(_flat(value), _flat(before), strict=True)):
+            value.clear()
+            value.extend(before) if isinstance(value, list) else value.update(before)
+
+    return keep
+
+
+def _flat(value: Any) -> tuple[Any, ...]:
+    return tuple(x for pair in value.items() for x in pair) if isinstance(value, dict) else tuple(value)
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, (staticmethod, classmethod, property)) or inspect.isroutine(value)
 
 
 def _is_filled(cell: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from gradcheck.verdict import Outcome, Verdict
 # A failure is read in a terminal, between other failures.
 _MAX_LINES = 25
 _WIDTH = 118
+# Stands for a blank at which no line is broken.
+_GLUE = "\u00a0"
 # With the lines around it a failure has no more than that, unless it shows a program.
 _VALUES = 5
 _DETAIL = 4
@@ -128,9 +131,14 @@ def _ended(lines: list[str], most: int) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Lines that fit; indentation is kept, as a call may be a program."""
-    room = _WIDTH - 12
-    return [part for line in text.splitlines() for part in textwrap.wrap(line, room, drop_whitespace=False) or [""]]
+    """Lines that fit; indentation is kept, as a call may be a program, and shapes are not broken."""
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        whole = re.sub(r"\([\d, ]+\)", lambda shape: shape[0].replace(" ", _GLUE), line.strip())
+        parts = textwrap.wrap(whole, _WIDTH - 12 - len(indent), break_on_hyphens=False) or [""]
+        lines += [indent + part.replace(_GLUE, " ") for part in parts]
+    return lines
 
 
 def _again(replay: str) -> str:

@@ -17,6 +17,7 @@ DECLARED = "declared: "
 """How the reason of a mismatch begins that somebody declared."""
 WIDTH = 118
 _CUT = "cut by the budget: "
+_UNSUPPORTED = " unsupported"
 _TESTS_SHOWN = 3
 _NAMES_SHOWN = 3
 _NOTES_SHOWN = 12
@@ -299,7 +300,9 @@ def _notes(account: Account) -> list[Line]:
             about.setdefault(f"a kind of input was not checked: {result.reason}", []).append(result.name)
     if cut:
         about[f"{_CUT}{', '.join(sorted(cut))}; --gradcheck-budget grants more"] = about.pop(_CUT)
-    notes = [f"{_some(list(dict.fromkeys(names)), _NAMES_SHOWN)}: {note}" for note, names in about.items()]
+    # What was not judged stands first, so that it is not among the notes that are left out; what most refuse, last.
+    ordered = sorted(about.items(), key=lambda pair: (not pair[0].startswith(_CUT), pair[0].endswith(_UNSUPPORTED)))
+    notes = [f"{_some(list(dict.fromkeys(names)), _NAMES_SHOWN)}: {note}" for note, names in ordered]
     if not notes:
         return []
     more = len(notes) - _NOTES_SHOWN

@@ -458,3 +458,89 @@ def test_a_version_that_moved_is_a_warning():
     result = judge(lambda: UnsqueezesItsCotangent.apply(point(3)))
     assert result.status is Status.AGREED
     assert any("GC203" in note and "same values" in note for note in result.notes)
+
+
+# Left as it was ----------------------------------------------------------------------------------------------------
+
+
+class Runner:
+    def __init__(self):
+        self.linear = torch.nn.Linear(3, 3)
+
+    def run(self, x):
+        return self.linear(x)
+
+
+class Checkpointed(Function):
+    @staticmethod
+    def forward(ctx, run, x):
+        ctx.run = run
+        ctx.save_for_backward(x)
+        return run(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            torch.autograd.backward(ctx.run(leaf), g)
+        return None, leaf.grad
+
+
+AVERAGE = torch.zeros(())
+SEEN = []
+
+
+class Counting(Function):
+    calls = 0
+    last = torch.zeros(3)
+
+    @staticmethod
+    def forward(ctx, x):
+        Counting.calls += 1
+        Counting.last = x.detach().clone()
+        AVERAGE.mul_(0.9).add_(0.1 * x.mean().to(AVERAGE.dtype))
+        SEEN.append(x.detach())
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 2 * g * x
+
+
+def test_gradients_of_what_a_bound_method_reaches_stay_as_they_were():
+    runner = Runner()
+    assert judge(lambda: Checkpointed.apply(runner.run, point(2, 3))).status is Status.AGREED
+    assert runner.linear.weight.grad is None
+
+
+def test_what_forward_writes_to_stays_as_the_test_left_it():
+    state = []
+
+    def test():
+        Counting.apply(point(3))
+        state.extend([AVERAGE.clone(), Counting.calls, Counting.last, len(SEEN)])
+
+    assert judge(test).status is Status.AGREED
+    average, calls, last, count = state
+    assert torch.equal(AVERAGE, average)
+    assert (Counting.calls, len(SEEN)) == (calls, count)
+    assert Counting.last is last
+
+
+def test_running_statistics_among_the_arguments_are_a_note():
+    class Centred(Function):
+        @staticmethod
+        def forward(ctx, x, mean):
+            mean.mul_(0.9).add_(0.1 * x.mean(0))
+            return x - x.mean(0)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g - g.mean(0), None
+
+    result = judge(lambda: Centred.apply(point(4, 2), torch.zeros(2)))
+    assert result.status is Status.AGREED
+    assert any("the forward pass modified" in note for note in result.notes)

@@ -42,7 +42,16 @@ def test_buffers_and_modes_of_a_module_come_back_behind_the_version_counter(adap
 @pytest.mark.parametrize("value", [3, "text", None])
 def test_what_holds_no_state_has_no_keeper(adapter, value):
     assert adapter.keeper(value) is None
-    assert adapter.keeper(adapter.library.tensor([1.0])) is None
+
+
+def test_the_values_of_a_tensor_come_back_where_it_was_written_to(adapter):
+    x = adapter.library.tensor([1.0, 2.0])
+    keep = adapter.keeper(x)
+    x.mul_(3)
+    version = x._version
+    keep()
+    assert x.tolist() == [1.0, 2.0]
+    assert x._version == version
 
 
 def test_the_default_dtype_is_set_inside_only(adapter):

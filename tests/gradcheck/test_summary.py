@@ -142,8 +142,8 @@ def test_the_same_note_is_written_once_and_cuts_are_added_up() -> None:
     ]
     assert texts(account(*entries))[2:] == [
         "notes",
-        "  ops:A, ops:B: GC102 unsupported",
         "  ops:A, ops:B: cut by the budget: GC104, GC105, GC601; --gradcheck-budget grants more",
+        "  ops:A, ops:B: GC102 unsupported",
     ]
 
 

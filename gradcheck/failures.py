@@ -41,6 +41,8 @@ class Evidence:
         Which inputs alone required grad when it failed (GC603); empty where all of `differentiable` did.
     axes : tuple of int or None
         The axis of the examples of each input that is a batch (GC105).
+    used : tuple of bool
+        The outputs that are used where it fails (GC604).
     """
 
     inputs: tuple[Array, ...]
@@ -54,6 +56,7 @@ class Evidence:
     factors: tuple[float, ...] = ()
     directions: tuple[Array, ...] = ()
     axes: tuple[int | None, ...] = ()
+    used: tuple[bool, ...] = ()
     subset: tuple[bool, ...] = ()
 
 

@@ -14,6 +14,7 @@ from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
 from gradcheck.checks.stale import STALE_SAVE_RAISES
 from gradcheck.checks.subsets import EACH_SUBSET_GETS_ITS_GRADIENTS
+from gradcheck.checks.unused import UNUSED_OUTPUTS_COUNT_AS_ZERO
 from gradcheck.engines.base import Capability
 
 DEFAULT = (
@@ -32,6 +33,7 @@ DEFAULT = (
     GRADIENTS_ACCUMULATE,
     GRAPHS_DO_NOT_INTERFERE,
     EACH_SUBSET_GETS_ITS_GRADIENTS,
+    UNUSED_OUTPUTS_COUNT_AS_ZERO,
     WORKS_IN_ITS_INPUTS_PRECISION,
 )
 

@@ -35,7 +35,7 @@ from gradcheck.verdict import Outcome, Verdict
 GRADIENT, FORWARD, LINEAR, SECOND, UNTOUCHED, PRECISION = "GC101", "GC102", "GC103", "GC104", "GC203", "GC701"
 # These are looked at whatever they cost, the others in this order while the allowance lasts.
 ALWAYS = (GRADIENT, LINEAR, UNTOUCHED)
-ORDER = (*ALWAYS, "GC301", "GC603", "GC601", "GC602", FORWARD, SECOND)
+ORDER = (*ALWAYS, "GC301", "GC603", "GC604", "GC601", "GC602", FORWARD, SECOND)
 # These move the inputs, which must stay on the set that was seen; the others are asked without a projection before the
 # Function, which would hide what it does to its inputs.
 ON_SET = frozenset({FORWARD, SECOND, "GC602", PRECISION})

@@ -320,6 +320,10 @@ class _Draft:
         if shown.subset:
             subset = [k for k, asked in enumerate(shown.subset) if asked]
             lines.append(f"SUBSET = {subset}  # those that require grad where it fails")
+        if shown.used:
+            lines.append(
+                f"USED = {[k for k, is_used in enumerate(shown.used) if is_used]}  # the outputs that are used"
+            )
         if shown.axes:
             lines.append(f"AXES = {list(shown.axes)}  # of the examples in each input")
             batched = next(k for k, axis in enumerate(shown.axes) if axis is not None)
@@ -340,6 +344,8 @@ class _Draft:
     def _template(self) -> str:
         """What the claim does."""
         finding, shown = self.finding, self.evidence
+        if shown.used and shown.way == "raised":
+            return templates.UNUSED_RAISED
         if shown.way in ("raised", "misfit"):
             template = templates.RAISED if shown.way == "raised" else templates.MISFIT
             return f"WANTED = SUBSET\n{template}" if shown.subset else template
@@ -364,6 +370,7 @@ class _Draft:
             "GC103": templates.LINEAR,
             "GC104": templates.SECOND_ORDER,
             "GC603": templates.SUBSET,
+            "GC604": templates.UNUSED,
         }
         if finding.code not in plain:
             raise Unwritable(f"{finding.code} has no script")

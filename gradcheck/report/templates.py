@@ -185,6 +185,30 @@ pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
 judge("backward", before, state(named))
 """
 
+UNUSED = '''
+def result(outputs, u):
+    """The number that is wrong."""
+    pairs = [(y, v) for y, v in zip(outputs, u) if y.requires_grad]
+    return pulled(x, [y for y, _ in pairs], [v for _, v in pairs])[WANTED.index(K)][ENTRY].item()
+
+
+x = leaves(point())
+expected = result(function(*x), [v if k in USED else torch.zeros_like(v) for k, v in enumerate(cotangents())])
+x = leaves(point())
+outputs = function(*x)
+found = result([outputs[k] for k in USED], [cotangents()[k] for k in USED])
+'''
+UNUSED_RAISED = """
+x = leaves(point())
+pairs = [(function(*x)[k], cotangents()[k]) for k in USED]
+try:
+    pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
+except Exception as error:
+    print(f"the backward pass raised {type(error).__name__}: {error}")
+    sys.exit(1)
+print("agrees now")
+"""
+
 BATCHED = '''
 def at_once(x):
     """The outputs of one call for the whole batch."""

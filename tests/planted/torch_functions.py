@@ -339,6 +339,41 @@ class RowsBatchedWithOneVector(Rows):
         return (x * w).sum(-1), 0
 
 
+class SineAndCosine(Function):
+    """Two outputs; what is not used has no cotangent."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x)
+        return x.sin(), x.cos()
+
+    @staticmethod
+    def backward(ctx, g, h):
+        (x,) = ctx.saved_tensors
+        if h is None:
+            return g * x.cos()
+        return -h * x.sin() if g is None else g * x.cos() - h * x.sin()
+
+
+class SineAndCosineWithAWrongBranch(SineAndCosine):
+    """Wrong where the cosine is not used."""
+
+    @staticmethod
+    def backward(ctx, g, h):
+        (x,) = ctx.saved_tensors
+        return g * x.sin() if h is None else SineAndCosine.backward(ctx, g, h)
+
+
+class SineAndCosineThatNeedBoth(SineAndCosine):
+    """Raises where one of the two is not used."""
+
+    @staticmethod
+    def backward(ctx, g, h):
+        (x,) = ctx.saved_tensors
+        return g * x.cos() - h * x.sin()
+
+
 SQUARE_MATRICES = (MATRIX[:, :2], OTHER[:2])
 
 PLANTED = (
@@ -384,4 +419,6 @@ PLANTED = (
         frozenset({"GC603"}),
         (MATRIX, OTHER),
     ),
+    Planted("unused output", SineAndCosineWithAWrongBranch.apply, SineAndCosine.apply, frozenset({"GC604"})),
+    Planted("both outputs needed", SineAndCosineThatNeedBoth.apply, SineAndCosine.apply, frozenset({"GC604"})),
 )

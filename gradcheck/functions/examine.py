@@ -23,6 +23,7 @@ from gradcheck.failures import Finding, Unsupported
 from gradcheck.functions.deliberate import Deliberate, Kind, deliberate
 from gradcheck.functions.domain import kept_on
 from gradcheck.functions.point import NotCallable, Point, TooSlow, point_of
+from gradcheck.functions.portion import ignores_growth
 from gradcheck.functions.suggestion import suggestion
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.variation import variations
@@ -374,7 +375,9 @@ class Examination:
             try:
                 with subject.engine.no_grad():
                     outputs = run(made, place(made, made.inputs))
-                if all(np.isfinite(subject.engine.array(y)).all() for y in outputs):
+                    values = [subject.engine.array(y) for y in outputs]
+                    fits = all(np.isfinite(y).all() for y in values) and not ignores_growth(subject, made, values)
+                if fits:
                     yield made, variation.what
             except Exception:  # a forward that raises for a drawn input was not made for it
                 continue

@@ -1,4 +1,4 @@
-"""A part of a large input on which a Function is as telling and quicker to call: its axes cut together."""
+"""Inputs of other sizes: a part of a large one that is quicker to call, and axes that must not grow."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from gradcheck.program import Array
 # Entries of the inputs, or of the outputs, beyond which the claims that call a Function hundreds of times look at a
 # part: up to here the time goes into the calls themselves rather than into their arithmetic.
 LARGE = 1024
+# An axis so short may be one of coordinates, of which forward reads as many as it knows.
+_COORDINATES = 4
 # Sizes that axes are cut to, the longest axis first: distinct, so that what belongs together shows.
 _SHORT = (5, 7, 3, 11, 6, 13, 4, 2)
 
@@ -42,6 +44,29 @@ def portion_of(subject: Subject, facts: Sequence[Facts], fixed_sizes: Collection
     if inputs is None:
         inputs = next(_drawn(subject, facts, fixed_sizes), None)
     return None if inputs is None else replace(subject, inputs=inputs)
+
+
+def ignores_growth(subject: Subject, grown: Subject, outputs: Sequence[Array]) -> bool:
+    """Whether a short axis grew and what it gained changes nothing: a point has as many coordinates as it has.
+
+    Parameters
+    ----------
+    subject, grown : Subject
+        Before and after.
+    outputs : sequence of arrays
+        Of `grown`.
+    """
+    inputs = list(grown.inputs)
+    for k, (old, new) in enumerate(zip(subject.inputs, grown.inputs, strict=True)):
+        for axis, (n, m) in enumerate(zip(old.shape, new.shape, strict=True)):
+            if 1 < n <= _COORDINATES and m > n and new.dtype.kind == "f":
+                gained = np.arange(m).reshape([m if a == axis else 1 for a in range(new.ndim)]) >= n
+                inputs[k] = (inputs[k] * np.where(gained, 1.0 - 2.0**-7, 1.0)).astype(new.dtype)
+    if all(x is given for x, given in zip(inputs, grown.inputs, strict=True)):
+        return False
+    moved = replace(grown, inputs=tuple(inputs))
+    found = [subject.engine.array(y) for y in run(moved, place(moved, moved.inputs))]
+    return all(np.array_equal(a, b) for a, b in zip(found, outputs, strict=True))
 
 
 def _cut(subject: Subject, fixed_sizes: Collection[int]) -> tuple[Array, ...] | None:

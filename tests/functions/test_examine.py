@@ -544,3 +544,22 @@ def test_running_statistics_among_the_arguments_are_a_note():
     result = judge(lambda: Centred.apply(point(4, 2), torch.zeros(2)))
     assert result.status is Status.AGREED
     assert any("the forward pass modified" in note for note in result.notes)
+
+
+def test_an_axis_of_coordinates_does_not_grow():
+    class Distance(Function):
+        """Of points in the plane, which have two coordinates."""
+
+        @staticmethod
+        def forward(ctx, points):
+            ctx.save_for_backward(points)
+            return points[:, 0] ** 2 + points[:, 1] ** 2
+
+        @staticmethod
+        def backward(ctx, g):
+            (points,) = ctx.saved_tensors
+            return 2 * g[:, None] * torch.stack([points[:, 0], points[:, 1]], 1)
+
+    result = judge(lambda: Distance.apply(point(5, 2)))
+    assert result.status is Status.AGREED
+    assert result.tried > 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -298,12 +299,21 @@ def made_small(claim: Claim, outcome: Outcome, subject: Subject, seconds: float)
     if found is None:
         return outcome
     cause = _diagnosis(claim, subject)
-    if cause and smaller is not subject and _diagnosis(claim, smaller) != cause:
+    if smaller is not subject and _is_another_factor(cause, found):
         cause += " at the input given"
     notes = [cause, found.detail]
     if smaller is not subject:
         notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
     return replace(shown, finding=replace(found, detail="; ".join(note for note in notes if note)))
+
+
+def _is_another_factor(cause: str, finding: Finding) -> bool:
+    """Whether the factor found at the input given is not that of the smaller one: it depends on the size, then."""
+    factor = re.search(r"is (\S+) times the right one", cause)
+    if factor is None or not isinstance(finding.analytic, float) or not isinstance(finding.numeric, float):
+        return False
+    expected = float(factor[1]) * finding.numeric
+    return abs(finding.analytic - expected) > 1e-2 * abs(expected)
 
 
 def _diagnosis(claim: Claim, subject: Subject) -> str:

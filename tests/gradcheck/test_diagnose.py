@@ -49,3 +49,11 @@ def test_the_report_of_check_says_it(adapter):
     wrong = function(adapter, lambda x: x * x, lambda g, x: g * x)
     report = gradcheck.check(wrong, adapter.tensor(X))
     assert report.failures[0].detail.startswith("the gradient of x0 is 0.5 times the right one everywhere; ")
+
+
+def test_a_factor_that_depends_on_the_size_is_said_to_be_that_of_the_input_given(adapter):
+    wrong = function(adapter, lambda x: x.mean(), lambda g, x: g * adapter.tensor(np.ones(tuple(x.shape))))
+    report = gradcheck.check(wrong, adapter.tensor(X))
+    assert report.failures[0].detail.startswith(
+        "the gradient of x0 is 9 times the right one everywhere at the input given; "
+    )

@@ -21,7 +21,7 @@ from gradcheck.checks.modes import private
 from gradcheck.checks.passes import place, run, values
 from gradcheck.diagnose import diagnose
 from gradcheck.engines.base import Capability, Engine
-from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError
+from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError, named
 from gradcheck.minimal import minimal
 from gradcheck.report.result import Report
 from gradcheck.verdict import Outcome, Verdict
@@ -278,7 +278,7 @@ def outcome_of(claim: Claim, subject: Subject, other: Callable[..., Any] | None 
     except Unsupported:
         raise
     except Exception as error:  # whatever the user's function raises
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = named(error)
         if claim.needs & _OPTIONAL:
             raise Unsupported(f"refused with {text}") from error
         return disagreement(claim, subject, detail=f"raised {text}", way="raised")

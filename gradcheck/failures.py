@@ -125,3 +125,13 @@ class UsageError(GradcheckError, ValueError):
 
 class Unsupported(GradcheckError):
     """The function or the engine refuses what a claim needs (no forward-mode rule, once differentiable): no verdict."""
+
+
+def said(error: BaseException) -> str:
+    """The first line of what an exception says, or the name of its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def named(error: BaseException) -> str:
+    """``ValueError: three entries``: the class of an exception and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

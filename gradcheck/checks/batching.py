@@ -10,7 +10,7 @@ from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, wanted
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
 from gradcheck.engines.base import Capability
-from gradcheck.failures import Unsupported
+from gradcheck.failures import Unsupported, named
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -44,7 +44,7 @@ def vmap_equals_a_loop(subject: Subject) -> Outcome:
         except Unsupported:
             raise
         except Exception as error:  # whatever a function raises that was not made for it
-            raise Unsupported(f"vmap raises {type(error).__name__}: {error}".splitlines()[0]) from error
+            raise Unsupported(f"vmap raises {named(error)}") from error
         expected = _yardstick(subject, axes, batch, cotangents, generator)
         if not expected.is_finite:
             return Outcome(Verdict.INCONCLUSIVE, "not finite")

@@ -10,7 +10,7 @@ from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import contiguous, dense, draw_like, positions, pulled, values
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, NotFinite, Yardstick
 from gradcheck.engines.base import Capability
-from gradcheck.failures import Unsupported
+from gradcheck.failures import Unsupported, named
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -62,7 +62,7 @@ def _compared(
             values(subject, inputs)
         except Exception:
             return None
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = named(error)
         detail = f"with {what}, the backward pass raised {text}"
         return disagreement(
             LAYOUT_DOES_NOT_MATTER, subject, detail=detail, inputs=inputs, cotangents=cotangents, way="raised"

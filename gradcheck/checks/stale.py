@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import draw_like, place, wanted
 from gradcheck.engines.base import Capability, Engine
+from gradcheck.failures import said
 from gradcheck.program import Array, Program, Ref, Step, lookup, refs
 from gradcheck.rewrite import memories
 from gradcheck.values import is_expanded
@@ -115,7 +116,7 @@ def _try(
         found = _backward(subject, outputs, leaves, cotangents)
     except engine.refusals as error:
         if target.must_pass:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            line = said(error)
             return _disagree(subject, target, f"no rule saves it, yet backward raised {type(error).__name__}: {line}")
         return None
     if target.must_raise is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, run, wanted
 from gradcheck.checks.roundoff import Yardstick
-from gradcheck.failures import Unsupported
+from gradcheck.failures import Unsupported, named
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -32,19 +32,7 @@ def each_subset_gets_its_gradients(subject: Subject) -> Outcome:
     inputs, plain = dense(subject)
     generator = subject.generator("subsets")
     cotangents = draw_like(plain, generator)
-    count, outputs = len(inputs), len(plain)
-    try:
-        expected = Yardstick(
-            lambda arrays: pulled(subject, arrays[:count], arrays[count:])[outputs:],
-            (*inputs, *cotangents),
-            generator,
-            cotangents=outputs,
-            noise=subject.noise,
-        )
-    except Unsupported:
-        raise
-    except Exception as error:  # whatever a user's backward raises
-        raise Unsupported(f"raises {type(error).__name__} where all inputs require grad") from error
+    expected = gradient_yardstick(subject, inputs, cotangents, generator, "where all inputs require grad")
     if not expected.is_finite:
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
     for chosen in _subsets(whole, generator):
@@ -52,6 +40,32 @@ def each_subset_gets_its_gradients(subject: Subject) -> Outcome:
         if outcome is not None:
             return outcome
     return AGREED if any(g.any() for g in expected.expected) else VACUOUS
+
+
+def gradient_yardstick(
+    subject: Subject,
+    inputs: tuple[Array, ...],
+    cotangents: tuple[Array, ...],
+    generator: np.random.Generator,
+    where: str,
+) -> Yardstick:
+    """The gradients for these cotangents, and what round-off can move them by.
+
+    Raises
+    ------
+    Unsupported
+        If the pass raises: there is nothing to compare with. `where` says in which case that is.
+    """
+    count, outputs = len(inputs), len(cotangents)
+    try:
+        return Yardstick(
+            lambda arrays: pulled(subject, arrays[:count], arrays[count:])[outputs:], (*inputs, *cotangents),
+            generator, cotangents=outputs, noise=subject.noise,
+        )  # fmt: skip
+    except Unsupported:
+        raise
+    except Exception as error:  # whatever a user's backward raises
+        raise Unsupported(f"raises {type(error).__name__} {where}") from error
 
 
 def _subsets(whole: tuple[int, ...], generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
@@ -84,13 +98,13 @@ def _compared(
     except engine.refusals as error:
         if subject.program is not None:  # an op refuses aloud what the grammar could not know
             return None
-        return _raised(subject, part, inputs, cotangents, f"{only}, the forward pass raised {_first_line(error)}")
+        return _raised(subject, part, inputs, cotangents, f"{only}, the forward pass raised {named(error)}")
     try:
         gradients = engine.grad(outputs, wanted(part, tensors), [engine.tensor(u) for u in cotangents])
     except Unsupported:
         raise
     except Exception as error:  # whatever a user's function raises
-        return _raised(subject, part, inputs, cotangents, f"{only}, the backward pass raised {_first_line(error)}")
+        return _raised(subject, part, inputs, cotangents, f"{only}, the backward pass raised {named(error)}")
     found = expected.mismatch(_with_expected(subject, part, filled(part, inputs, gradients), expected.expected))
     if found is None:
         return None
@@ -110,10 +124,6 @@ def _raised(
         EACH_SUBSET_GETS_ITS_GRADIENTS, subject, inputs=inputs, detail=detail, cotangents=tuple(cotangents),
         way="raised", subset=part.differentiable,
     )  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _with_expected(

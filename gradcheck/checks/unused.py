@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, run, wanted
+from gradcheck.checks.passes import dense, draw_like, filled, place, positions, run, wanted
 from gradcheck.checks.roundoff import Yardstick
-from gradcheck.failures import Unsupported
+from gradcheck.checks.subsets import gradient_yardstick
+from gradcheck.failures import Unsupported, named
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -31,7 +32,7 @@ def unused_outputs_count_as_zero(subject: Subject) -> Outcome:
     decided = False
     for used in _choices(len(plain)):
         zeroed = tuple(u if is_used else np.zeros_like(u) for u, is_used in zip(cotangents, used, strict=True))
-        expected = _yardstick(subject, inputs, zeroed, generator)
+        expected = gradient_yardstick(subject, inputs, zeroed, generator, "where all outputs are used")
         if not expected.is_finite:
             return Outcome(Verdict.INCONCLUSIVE, "not finite")
         outcome = _compared(subject, inputs, cotangents, used, expected)
@@ -48,21 +49,6 @@ def _choices(count: int) -> Iterator[tuple[bool, ...]]:
     if count > 2:
         for k in range(min(count, _MOST)):
             yield tuple(n != k for n in range(count))
-
-
-def _yardstick(
-    subject: Subject, inputs: tuple[Array, ...], cotangents: tuple[Array, ...], generator: np.random.Generator
-) -> Yardstick:
-    count, outputs = len(inputs), len(cotangents)
-    try:
-        return Yardstick(
-            lambda arrays: pulled(subject, arrays[:count], arrays[count:])[outputs:], (*inputs, *cotangents),
-            generator, cotangents=outputs, noise=subject.noise,
-        )  # fmt: skip
-    except Unsupported:
-        raise
-    except Exception as error:  # whatever a user's backward raises
-        raise Unsupported(f"raises {type(error).__name__} where all outputs are used") from error
 
 
 def _compared(
@@ -85,10 +71,9 @@ def _compared(
     except Unsupported:
         raise
     except Exception as error:  # whatever a user's function raises
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
         return disagreement(
             UNUSED_OUTPUTS_COUNT_AS_ZERO, subject, inputs=inputs, cotangents=cotangents, used=used, way="raised",
-            detail=f"{only}, the backward pass raised {text}",
+            detail=f"{only}, the backward pass raised {named(error)}",
         )  # fmt: skip
     found = expected.mismatch(filled(subject, inputs, gradients))
     if found is None:

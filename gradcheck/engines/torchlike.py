@@ -17,7 +17,7 @@ import numpy as np
 from gradcheck.engines.base import Capability, Function
 from gradcheck.engines.keeping import bring_back, keeper_of_buffer, keeper_of_gradient, keeper_of_values
 from gradcheck.engines.memory import Copying
-from gradcheck.failures import Unsupported, UsageError
+from gradcheck.failures import Unsupported, UsageError, said
 from gradcheck.program import Array
 
 # What a refusal says, in PyTorch's words, when the fault is not the gradient's but a rule that does not exist.
@@ -430,11 +430,7 @@ def _raise_refusal(error: RuntimeError) -> None:
     """Raise `Unsupported` if `error` says that a rule does not exist, as a NotImplementedError always does."""
     text = str(error).lower()
     if isinstance(error, NotImplementedError) or any(words in text for words in _REFUSALS):
-        raise Unsupported(_first_line(error)) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise Unsupported(said(error)) from error
 
 
 def _nodes(outputs: Sequence[Any]) -> Iterator[Any]:

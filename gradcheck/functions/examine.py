@@ -19,7 +19,7 @@ from gradcheck.checks.precision import measured_noise
 from gradcheck.engines import registry
 from gradcheck.engines.base import Capability
 from gradcheck.examination import made_small, outcome_of
-from gradcheck.failures import Finding, Unsupported
+from gradcheck.failures import Finding, Unsupported, said
 from gradcheck.functions.deliberate import Deliberate, Kind, deliberate
 from gradcheck.functions.domain import kept_on
 from gradcheck.functions.point import NotCallable, Point, TooSlow, point_of
@@ -253,10 +253,10 @@ class Examination:
                 outcome = outcome_of(claim, subject, self.point.others[0])
         except TooSlow as refusal:
             self.cut.append(claim.code)
-            self.reasons.append(_line(refusal))
+            self.reasons.append(said(refusal))
             return True
         except Unsupported as refusal:
-            self._note(f"{claim.code} unsupported" + (f": {_line(refusal)}" if claim.code in ALWAYS else ""))
+            self._note(f"{claim.code} unsupported" + (f": {said(refusal)}" if claim.code in ALWAYS else ""))
             return True
         if outcome.finding is not None:
             self._failed(claim, outcome, subject, prepare, drawn)
@@ -406,7 +406,3 @@ def _numbers(finding: Finding | None) -> str:
     if finding is None or finding.analytic is None or finding.numeric is None:
         return finding.detail if finding is not None else ""
     return f"{finding.analytic:.6g} instead of {finding.numeric:.6g}"
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

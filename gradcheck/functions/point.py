@@ -14,7 +14,7 @@ from gradcheck.checks.claim import Subject
 from gradcheck.checks.passes import place, run
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.engines.base import Engine
-from gradcheck.failures import Unsupported
+from gradcheck.failures import Unsupported, said
 from gradcheck.functions.portion import portion_of
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.wishes import Meter
@@ -96,8 +96,7 @@ class Applied:
         try:
             result = self._apply(*arguments)
         except Exception as error:  # whatever a user's forward raises
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise OutsideDomain(f"forward raised {type(error).__name__}: {line}") from error
+            raise OutsideDomain(f"forward raised {type(error).__name__}: {said(error)}") from error
         found = [y for y in leaves(result) if engine.is_tensor(y) and engine.kind(y) in "fc"]
         if self.recorded is None:
             return tuple(found)
@@ -191,7 +190,7 @@ def _tried(
             problem = str(error)
             continue
         except Exception as error:  # nothing to differentiate among the results, say
-            return (str(error).strip() or type(error).__name__).splitlines()[0]
+            return said(error)
         function.recorded = tuple(k for k, y in enumerate(outputs) if engine.requires_grad(y))
         if not function.recorded:
             return "no output has a history: all are marked as not differentiable"

@@ -16,7 +16,7 @@ import pytest
 from gradcheck.case import Case
 from gradcheck.engines.base import Engine
 from gradcheck.events import Target
-from gradcheck.failures import GradcheckError, UsageError
+from gradcheck.failures import GradcheckError, UsageError, said
 from gradcheck.plugin.baseline import Baseline
 from gradcheck.plugin.options import Options, baseline_of, options_of, setting
 from gradcheck.plugin.registry import Registry, registry_of
@@ -183,7 +183,7 @@ def _engine(registry: Registry, text: str) -> Engine:
     except GradcheckError:
         raise
     except Exception as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = said(error)
         raise UsageError(f"engine: {name!r} on {device!r} does not work here: {line}") from error
     return engine
 

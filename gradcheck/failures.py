@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gradcheck.mistake import Mistake
     from gradcheck.program import Array
     from gradcheck.report.result import Report
 
@@ -84,6 +85,8 @@ class Finding:
         The two derivatives and the estimated error of the numerical one, in the units of output over input.
     detail : str
         What else is known, one sentence or "".
+    mistake : Mistake or None
+        The usual mistake that it looks like.
     replay : str or None
         The short id to give to ``--gradcheck-replay``.
     evidence : Evidence or None
@@ -103,6 +106,7 @@ class Finding:
     numeric: complex | float | None = None
     error: float | None = None
     detail: str = ""
+    mistake: Mistake | None = None
     replay: str | None = None
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 

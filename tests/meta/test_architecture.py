@@ -49,7 +49,7 @@ REFENGINE = (
     ("refengine",),
 )
 GRADCHECK = (
-    ("gradcheck.verdict",),
+    ("gradcheck.verdict", "gradcheck.mistake"),
     ("gradcheck.events", "gradcheck.failures", "gradcheck.program", "gradcheck.case"),
     ("gradcheck.numeric",),
     ("gradcheck.engines",),

@@ -1,0 +1,1 @@
+"""Measure the oracle beside its peers: graphs with a known derivative, the parts of one table, and its writer."""

@@ -1,0 +1,248 @@
+"""False alarms, inconclusive answers, wrong gradients that pass, and the coverage of the error estimate, by class."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradcheck.numeric import directions
+from gradcheck.numeric.differences import differentiate
+from tools.oracle import graph_facts
+from tools.oracle.classes import CLASSES
+from tools.oracle.graphs import WRONG, Graph, draw
+from tools.oracle.judges import AGREE, DISAGREE, FLAT, INCONCLUSIVE, JUDGES, PEERS, REFUSED, Answer, present
+from tools.oracle.pool import Task, spread
+
+CHUNK = 100
+# What is kept of the cases that need a look.
+LISTED = 40
+# One graph in so many is asked of ours on torch, and of each peer.
+PEERS_SHARE = 10
+
+
+@dataclass(slots=True)
+class Counts:
+    """The answers of one judge on one class of graphs, with a right gradient or with a wrong one.
+
+    Attributes
+    ----------
+    words : dict of str to int
+        How often each word fell.
+    reasons : dict of str to int
+        Of the inconclusive ones.
+    unfair : int
+        Left out: the library's own gradient was not right, or (of a wrong one) the error does not show.
+    cases : list of str
+        Graphs to look at: alarms on right ones, agreements on wrong ones.
+    seconds : float
+    """
+
+    words: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    unfair: int = 0
+    cases: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def tried(self) -> int:
+        """How many graphs count."""
+        return sum(self.words.values()) - self.words.get(REFUSED, 0)
+
+    def of(self, word: str) -> int:
+        """How often a word fell."""
+        return self.words.get(word, 0)
+
+    def add(self, answer: Answer) -> None:
+        self.words[answer.word] = self.words.get(answer.word, 0) + 1
+        if answer.word in (INCONCLUSIVE, REFUSED):
+            self.reasons[answer.reason] = self.reasons.get(answer.reason, 0) + 1
+
+    def merge(self, other: Counts) -> None:
+        """Add another's counts."""
+        self.words = dict(Counter(self.words) + Counter(other.words))
+        self.reasons = dict(Counter(self.reasons) + Counter(other.reasons))
+        self.unfair += other.unfair
+        self.cases = (self.cases + other.cases)[:LISTED]
+        self.seconds += other.seconds
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How the estimated errors of numerical derivatives compare with the true ones, in one class.
+
+    Attributes
+    ----------
+    outputs : int
+        Derivatives looked at (of one output along one line).
+    estimated : int
+        Those with a finite estimate.
+    exceeded : int
+        Those whose true error is larger than the estimate.
+    worst : float
+        The largest ratio of the two.
+    evaluations : int
+        Calls of the functions.
+    graphs : int
+    cases : list of str
+    """
+
+    outputs: int = 0
+    estimated: int = 0
+    exceeded: int = 0
+    worst: float = 0.0
+    evaluations: int = 0
+    graphs: int = 0
+    cases: list[str] = field(default_factory=list)
+
+    def merge(self, other: Coverage) -> None:
+        """Add another's counts."""
+        for name in ("outputs", "estimated", "exceeded", "evaluations", "graphs"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.worst = max(self.worst, other.worst)
+        self.cases = (self.cases + other.cases)[:LISTED]
+
+
+@dataclass(slots=True)
+class Alarms:
+    """One class of graphs: for each judge what it says of right gradients and of wrong ones; and the coverage."""
+
+    kind: str
+    right: dict[str, Counts] = field(default_factory=dict)
+    wrong: dict[str, Counts] = field(default_factory=dict)
+    coverage: Coverage = field(default_factory=Coverage)
+
+    def merge(self, other: Alarms) -> None:
+        """Add another's counts."""
+        for mine, its in ((self.right, other.right), (self.wrong, other.wrong)):
+            for name, counts in its.items():
+                mine.setdefault(name, Counts()).merge(counts)
+        self.coverage.merge(other.coverage)
+
+
+def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Alarms]:
+    """All classes, `graphs` of each; the peers and ours on torch see a tenth of them."""
+    tasks = [
+        Task(f"alarms {kind}", chunk, (kind, start, min(start + CHUNK, seed + graphs)))
+        for start in range(seed, seed + graphs, CHUNK)
+        for kind in CLASSES
+    ]
+    found = {kind: Alarms(kind) for kind in CLASSES}
+    for one in spread(tasks, jobs, say):
+        found[one.kind].merge(one)
+    return list(found.values())
+
+
+def chunk(kind: str, start: int, stop: int) -> Alarms:
+    """The graphs of one class from one seed to another."""
+    found = Alarms(kind)
+    everyone = present(("ours on refengine", "ours on torch", *PEERS))
+    for seed in range(start, stop):
+        graph = draw(kind, seed)
+        _cover(found.coverage, graph)
+        for name in everyone if seed % PEERS_SHARE == 0 else everyone[:1]:
+            _ask_right(found.right.setdefault(name, Counts()), name, graph)
+            _ask_wrong(found.wrong.setdefault(name, Counts()), name, graph)
+    return found
+
+
+def _ask_right(counts: Counts, name: str, graph: Graph) -> None:
+    library, judge = JUDGES[name]
+    start = time.process_time()
+    answer = judge(graph, None)
+    counts.seconds += time.process_time() - start
+    if answer.word == DISAGREE:
+        if not graph_facts.is_right(graph, library):
+            counts.unfair += 1
+            return
+        counts.cases.append(graph.id)
+    counts.add(answer)
+
+
+def _ask_wrong(counts: Counts, name: str, graph: Graph) -> None:
+    library, judge = JUDGES[name]
+    start = time.process_time()
+    answer = judge(graph, WRONG)
+    counts.seconds += time.process_time() - start
+    if answer.word != DISAGREE:
+        if not graph_facts.shows(graph, library):
+            counts.unfair += 1
+            return
+        if answer.word in (AGREE, FLAT):
+            counts.cases.append(graph.id)
+    counts.add(answer)
+
+
+def _cover(coverage: Coverage, graph: Graph) -> None:
+    """Compare one numerical derivative with the true one; at a kink the one-sided ones."""
+    random = np.random.default_rng(graph.seed)
+    v = [directions.direction(random, x) for x in graph.inputs]
+    found = differentiate(graph.curve(v))
+    coverage.graphs += 1
+    coverage.evaluations += found.evaluations
+    whole = found.smooth | found.one_sided
+    sides = [(found.value, found.error, graph.truth(v), whole)]
+    if not whole.all():
+        sides += [(found.right, found.right_error, graph.truth(v), ~whole)]
+        sides += [(found.left, found.left_error, graph.truth(v, side=-1), ~whole)]
+    for value, error, truth, asked in sides:
+        _count(coverage, graph, value, error, truth, asked)
+
+
+def _count(
+    coverage: Coverage, graph: Graph, value: np.ndarray, error: np.ndarray, truth: np.ndarray, asked: np.ndarray
+) -> None:
+    asked = asked & np.isfinite(truth)
+    known = asked & np.isfinite(error) & np.isfinite(value)
+    coverage.outputs += int(asked.sum())
+    coverage.estimated += int(known.sum())
+    with np.errstate(all="ignore"):
+        gap = np.abs(value - truth)[known]
+        ratio = np.where(gap > 0.0, gap / error[known], 0.0)
+    exceeded = int((ratio > 1.0).sum())
+    if exceeded:
+        coverage.exceeded += exceeded
+        coverage.cases.append(f"{graph.id} ({ratio.max():.3g} times)")
+    coverage.worst = max(coverage.worst, float(ratio.max(initial=0.0)))
+
+
+def replay(identity: str) -> Iterable[str]:
+    """Lines about one graph: what it is, what each judge says of it right and wrong, the derivative and its error."""
+    from tools.oracle.graphs import replayed
+
+    graph = replayed(identity)
+    yield str(graph)
+    random = np.random.default_rng(graph.seed)
+    v = [directions.direction(random, x) for x in graph.inputs]
+    found = differentiate(graph.curve(v))
+    right, left = graph.truth(v), graph.truth(v, side=-1)
+    yield f"  derivative along {[d.tolist() for d in v]}"
+    for k in range(right.size):
+        yield (
+            f"  output {k}: {found.value[k]:.17g} ± {found.error[k]:.2g}, truth {left[k]:.17g} | {right[k]:.17g}, "
+            f"off {abs(found.value[k] - right[k]):.2g}, smooth {found.smooth[k]}, one-sided {found.one_sided[k]}; "
+            f"left {found.left[k]:.12g} ± {found.left_error[k]:.2g}, right {found.right[k]:.12g} ± "
+            f"{found.right_error[k]:.2g}; {found.evaluations} evaluations"
+        )
+    for name in present(("ours on refengine", "ours on torch", *PEERS)):
+        library, judge = JUDGES[name]
+        facts = (
+            f"gradient right: {graph_facts.is_right(graph, library)}, error shows: {graph_facts.shows(graph, library)}"
+        )
+        yield f"  {name}: {_said(judge(graph, None))} | wrong: {_said(judge(graph, WRONG))} | {facts}"
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.word} {answer.reason}".strip()
+
+
+def words(counts: Sequence[Counts]) -> dict[str, Any]:
+    """All counts of several classes together."""
+    total = Counts()
+    for one in counts:
+        total.merge(one)
+    return dict(total.words)

@@ -62,6 +62,11 @@ def ours(function: Callable[..., Any], tensors: list[Any], engine: str, seed: in
     return Answer(DISAGREE, detail)
 
 
+def _line(error: Exception) -> str:
+    """The beginning of a message on one line."""
+    return " ".join(str(error).split())[:80]
+
+
 def _ours_on(engine: str, code: str = "GC101") -> Judge:
     return lambda graph, factor: ours(graph.function(engine, factor), graph.tensors(engine), engine, graph.seed, code)
 
@@ -86,9 +91,9 @@ def torch_gradcheck(
         try:
             asked(function, tuple(tensors), **options)
         except GradcheckError as error:
-            return Answer(DISAGREE, str(error).splitlines()[0][:80])
+            return Answer(DISAGREE, _line(error))
         except Exception as error:  # a refusal is no verdict
-            return Answer(REFUSED, f"{type(error).__name__}: {str(error)[:80]}")
+            return Answer(REFUSED, f"{type(error).__name__}: {_line(error)}")
     return Answer(AGREE)
 
 
@@ -99,9 +104,9 @@ def jax_check_grads(function: Callable[..., Any], arrays: list[Any]) -> Answer:
     try:
         check_grads(function, tuple(arrays), order=1, modes=["rev"])
     except AssertionError as error:
-        return Answer(DISAGREE, str(error)[:80])
+        return Answer(DISAGREE, _line(error))
     except Exception as error:
-        return Answer(REFUSED, f"{type(error).__name__}: {str(error)[:80]}")
+        return Answer(REFUSED, f"{type(error).__name__}: {_line(error)}")
     return Answer(AGREE)
 
 
@@ -115,9 +120,9 @@ def autograd_check_grads(function: Callable[..., Any], arrays: list[Any], seed: 
         try:
             check_grads(function, modes=["rev"], order=1)(*arrays)
         except AssertionError as error:
-            return Answer(DISAGREE, str(error)[:80])
+            return Answer(DISAGREE, _line(error))
         except Exception as error:
-            return Answer(REFUSED, f"{type(error).__name__}: {str(error)[:80]}")
+            return Answer(REFUSED, f"{type(error).__name__}: {_line(error)}")
     return Answer(AGREE)
 
 

@@ -116,11 +116,14 @@ class Graph:
 
         return phi
 
-    def values(self, inputs: Sequence[Any] | None = None) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """The outputs, flat, to fifty digits (objects)."""
         with mpmath.workdps(exact.DIGITS):
-            pairs = [(exact.numbers(x), exact.numbers(np.zeros_like(x))) for x in inputs or self.inputs]
-            return self._exact(pairs)[0].reshape(-1)
+            return self.values_at([exact.numbers(x) for x in self.inputs])
+
+    def values_at(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The outputs at other exact inputs, flat, to as many digits as mpmath is set to."""
+        return self._exact([(x, exact.numbers(np.zeros(x.shape))) for x in inputs])[0].reshape(-1)
 
     def exact(self, v: Sequence[np.ndarray], side: int = 1) -> np.ndarray:
         """The derivative of each output along `v` to fifty digits (objects), flat.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, wanted
+from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported, named
@@ -70,10 +71,9 @@ def _stacked(values: Array, axis: int) -> Array:
 def _at_once(subject: Subject, batch: Sequence[Array], axes: Axes, cotangents: Sequence[Array]) -> tuple[Array, ...]:
     """Outputs and gradients of one call under vmap."""
     engine = subject.engine
-    leaves = place(subject, batch)
-    outputs = engine.vmap(subject.function, leaves, [axes.get(k) for k in range(len(batch))])
-    gradients = engine.grad(outputs, wanted(subject, leaves), [engine.tensor(u) for u in cotangents])
-    return (*(engine.array(y) for y in outputs), *filled(subject, batch, gradients))
+    places = [axes.get(k) for k in range(len(batch))]
+    batched = replace(subject, function=lambda *tensors: engine.vmap(subject.function, tensors, places))
+    return pulled(batched, batch, cotangents)
 
 
 def _yardstick(

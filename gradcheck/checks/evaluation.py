@@ -47,11 +47,12 @@ class Evaluation:
         engine = subject.engine
         wanted = [d and x.dtype.kind == "f" for x, d in zip(subject.inputs, subject.differentiable, strict=True)]
         self.moved = tuple(i for i, x in enumerate(subject.inputs) if wanted[i] and x.size)
-        self._leaves = [engine.tensor(x, requires_grad=w) for x, w in zip(subject.inputs, wanted, strict=True)]
-        tensors = as_tuple(subject.function(*self._leaves))
-        floating = [(t, a) for t in tensors if (a := engine.array(t)).dtype.kind == "f"]
-        self._tensors = [t for t, _ in floating]
-        self.outputs = tuple(a for _, a in floating)
+        tensors = [engine.tensor(x, requires_grad=w) for x, w in zip(subject.inputs, wanted, strict=True)]
+        is_moved = [w and bool(x.size) for x, w in zip(subject.inputs, wanted, strict=True)]
+        self._linearized = engine.linearized(subject.function, tensors, is_moved)
+        arrays = [engine.array(y) for y in self._linearized.outputs]
+        self._is_floating = [a.dtype.kind == "f" for a in arrays]
+        self.outputs = tuple(a for a in arrays if a.dtype.kind == "f")
         self.size = sum(a.size for a in self.outputs)
         self.noise = subject.noise
         self.epsilon = max(subject.epsilon, coarsest(self.outputs))
@@ -74,15 +75,9 @@ class Evaluation:
     def pullback(self, cotangent: Floats) -> dict[int, Array | None]:
         """J^T u for each moved input, as the engine gives it; None where it says that nothing is connected."""
         engine = self.subject.engine
-        outputs, cotangents = [], []
-        for tensor, part in zip(self._tensors, self.cotangents(cotangent), strict=True):
-            if engine.requires_grad(tensor):
-                outputs.append(tensor)
-                cotangents.append(engine.tensor(part))
-        if not outputs:
-            return dict.fromkeys(self.moved)
-        leaves = [self._leaves[k] for k in self.moved]
-        found = engine.grad(outputs, leaves, cotangents, retain_graph=True)
+        parts = iter(self.cotangents(cotangent))
+        cotangents = [engine.tensor(next(parts)) if is_floating else None for is_floating in self._is_floating]
+        found = self._linearized.pull(cotangents)
         return {k: None if g is None else engine.array(g) for k, g in zip(self.moved, found, strict=True)}
 
     def at(self, inputs: Sequence[Array]) -> Evaluation:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, run, wanted
+from gradcheck.checks.passes import dense, draw_like, filled, linearized, place, positions, pulled, run, wanted
 from gradcheck.checks.roundoff import Mismatch, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.program import Array
@@ -53,12 +53,11 @@ def graphs_do_not_interfere(subject: Subject) -> Outcome:
     if not all(expected.is_finite for expected in alone):
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
     engine = subject.engine
-    leaves = [place(subject, point) for point in (inputs, others)]
-    outputs = [run(subject, tensors) for tensors in leaves]
-    if [y.shape for y in outputs[0]] != [y.shape for y in outputs[1]]:
+    both = [linearized(subject, point) for point in (inputs, others)]
+    if [y.shape for y in both[0].outputs] != [y.shape for y in both[1].outputs]:
         return Outcome(Verdict.INCONCLUSIVE, "shapes depend on values")
     for k, point in enumerate((inputs, others)):
-        together = engine.grad(outputs[k], wanted(subject, leaves[k]), [engine.tensor(u) for u in cotangents])
+        together = both[k].pull([engine.tensor(u) for u in cotangents], is_last=True)
         found = alone[k].mismatch(filled(subject, point, together))
         if found is not None:
             what = f"with two graphs alive, the gradient of the {('first', 'second')[k]} is not what it is alone"
@@ -139,7 +138,7 @@ GRADIENTS_ACCUMULATE = Claim(
     "GC601",
     "Backward adds to .grad: each use of an input and each run of a retained graph counts once.",
     gradients_accumulate,
-    needs=frozenset({Capability.ACCUMULATION}),
+    needs=frozenset({Capability.ACCUMULATION, Capability.TAPE}),
 )
 
 GRAPHS_DO_NOT_INTERFERE = Claim(

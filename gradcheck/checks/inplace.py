@@ -116,6 +116,7 @@ NO_INPUT_IS_MODIFIED = Claim(
     "GC203",
     "Forward and backward modify neither the inputs nor the caller's cotangents.",
     no_input_is_modified,
+    needs=frozenset({Capability.INPLACE, Capability.TAPE}),
 )
 
 INPLACE_EQUALS_OUT_OF_PLACE = Claim(

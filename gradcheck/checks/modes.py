@@ -9,7 +9,7 @@ from typing import Any
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.gradient import vjp_matches_numeric
-from gradcheck.checks.passes import draw_like, place, run, wanted
+from gradcheck.checks.passes import draw_like, linearized, place, run
 from gradcheck.engines.base import Capability
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
@@ -43,10 +43,9 @@ def eval_leaves_buffers_alone(subject: Subject) -> Outcome:
         return VACUOUS
     with private(subject, training=False) as put, engine.sandbox(_SEEDS[0]):
         put({})
-        leaves = place(subject, subject.inputs)
-        outputs = run(subject, leaves)
-        seeds = draw_like([engine.array(y) for y in outputs], subject.generator("buffers"))
-        engine.grad(outputs, wanted(subject, leaves), [engine.tensor(u) for u in seeds])
+        at = linearized(subject, subject.inputs)
+        seeds = draw_like([engine.array(y) for y in at.outputs], subject.generator("buffers"))
+        at.pull([engine.tensor(u) for u in seeds], is_last=True)
         after = _arrays(subject, engine.buffers(subject.module))
     for name, values in before.items():
         if name not in after or after[name].tobytes() != values.tobytes():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Subject
+from gradcheck.engines.base import Linearized
 from gradcheck.failures import Unsupported
 from gradcheck.program import Array
 
@@ -29,6 +30,11 @@ def run(subject: Subject, tensors: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs at `tensors`, always as a tuple."""
     result = subject.function(*tensors)
     return tuple(result) if isinstance(result, (tuple, list)) else (result,)
+
+
+def linearized(subject: Subject, inputs: Sequence[Array]) -> Linearized:
+    """The function at fresh tensors with the values and layouts of `inputs`, to be differentiated."""
+    return subject.engine.linearized(subject.function, place(subject, inputs), subject.differentiable)
 
 
 def positions(subject: Subject) -> tuple[int, ...]:
@@ -65,10 +71,9 @@ def dense(subject: Subject) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
 def pulled(subject: Subject, inputs: Sequence[Array], cotangents: Sequence[Array]) -> tuple[Array, ...]:
     """The outputs' values, then one gradient for each differentiated input (zeros where it is not connected)."""
     engine = subject.engine
-    tensors = place(subject, inputs)
-    outputs = run(subject, tensors)
-    found = engine.grad(outputs, wanted(subject, tensors), [engine.tensor(u) for u in cotangents])
-    return (*(engine.array(y) for y in outputs), *filled(subject, inputs, found))
+    at = linearized(subject, inputs)
+    found = at.pull([engine.tensor(u) for u in cotangents], is_last=True)
+    return (*(engine.array(y) for y in at.outputs), *filled(subject, inputs, found))
 
 
 def filled(subject: Subject, inputs: Sequence[Array], gradients: Sequence[Any | None]) -> tuple[Array, ...]:

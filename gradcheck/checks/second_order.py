@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Subject
-from gradcheck.checks.evaluation import Evaluation, as_tuple, extent, flat, has_kinks, split
+from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks, split
 from gradcheck.checks.gradient import conclude, refusals_are_no_verdict
 from gradcheck.checks.oracle import Oracle
 from gradcheck.checks.projected import Projected
@@ -99,13 +99,10 @@ class _Gradient:
     def _gradients(self, tensors: Sequence[Any], *, create_graph: bool) -> tuple[Any, ...]:
         engine, subject = self._subject.engine, self._subject
         count = len(subject.inputs)
-        outputs = [y for y in as_tuple(subject.function(*tensors[:count])) if engine.array(y).dtype.kind == "f"]
-        pairs = [(y, u) for y, u in zip(outputs, tensors[count:], strict=True) if engine.requires_grad(y)]
-        leaves = [tensors[k] for k in self._moved]
-        found: Sequence[Any | None] = [None] * len(leaves)
-        if pairs:
-            ys, us = zip(*pairs, strict=True)
-            found = engine.grad(ys, leaves, us, create_graph=create_graph)
+        at = engine.linearized(subject.function, tensors[:count], [k in self._moved for k in range(count)])
+        given = iter(tensors[count:])
+        cotangents = [next(given) if engine.kind(y) == "f" else None for y in at.outputs]
+        found = at.pull(cotangents, create_graph=create_graph, is_last=True)
         return tuple(
             engine.tensor(np.zeros(subject.inputs[k].shape, subject.inputs[k].dtype)) if g is None else g
             for k, g in zip(self._moved, found, strict=True)

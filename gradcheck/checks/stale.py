@@ -261,5 +261,5 @@ STALE_SAVE_RAISES = Claim(
     "Backward raises if a value that a rule saved was changed in place, and is unmoved by a change of any other value.",
     stale_save_raises,
     kind="program",
-    needs=frozenset({Capability.INPLACE}),
+    needs=frozenset({Capability.INPLACE, Capability.TAPE}),
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, filled, place, positions, pulled, run, wanted
+from gradcheck.checks.passes import dense, draw_like, filled, linearized, positions, pulled
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.failures import Unsupported, named
 from gradcheck.program import Array
@@ -92,15 +92,14 @@ def _compared(
     part = replace(subject, differentiable=tuple(k in chosen for k in range(len(inputs))))
     only = f"where only {' and '.join(f'x{k}' for k in chosen)} {'requires' if len(chosen) == 1 else 'require'} grad"
     engine = subject.engine
-    tensors = place(part, inputs)
     try:
-        outputs = run(part, tensors)
+        at = linearized(part, inputs)
     except engine.refusals as error:
         if subject.program is not None:  # an op refuses aloud what the grammar could not know
             return None
         return _raised(subject, part, inputs, cotangents, f"{only}, the forward pass raised {named(error)}")
     try:
-        gradients = engine.grad(outputs, wanted(part, tensors), [engine.tensor(u) for u in cotangents])
+        gradients = at.pull([engine.tensor(u) for u in cotangents], is_last=True)
     except Unsupported:
         raise
     except Exception as error:  # whatever a user's function raises

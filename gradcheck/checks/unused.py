@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, filled, place, positions, run, wanted
+from gradcheck.checks.passes import dense, draw_like, filled, linearized, positions
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.checks.subsets import gradient_yardstick
 from gradcheck.failures import Unsupported, named
@@ -60,14 +60,12 @@ def _compared(
 ) -> Outcome | None:
     """What is wrong when only these outputs are used."""
     engine = subject.engine
-    tensors = place(subject, inputs)
-    chosen = [
-        (y, engine.tensor(u)) for y, u, is_used in zip(run(subject, tensors), cotangents, used, strict=True) if is_used
-    ]
+    at = linearized(subject, inputs)
+    chosen = [engine.tensor(u) if is_used else None for u, is_used in zip(cotangents, used, strict=True)]
     names = [f"output {k}" for k, is_used in enumerate(used) if is_used]
     only = f"where only {' and '.join(names)} {'is' if len(names) == 1 else 'are'} used"
     try:
-        gradients = engine.grad([y for y, _ in chosen], wanted(subject, tensors), [u for _, u in chosen])
+        gradients = at.pull(chosen, is_last=True)
     except Unsupported:
         raise
     except Exception as error:  # whatever a user's function raises

@@ -20,11 +20,67 @@ class Capability(StrEnum):
     INPLACE = "in-place operations"
     STRIDES = "strided views"
     ACCUMULATION = "gradient accumulation"
+    TAPE = "recorded leaves"
     MODULES = "modules"
     VMAP = "vmap"
 
 
-class Engine(Protocol):
+class Linearized(Protocol):
+    """A function at one point: its outputs there, and vector-Jacobian products, as often as they are asked for."""
+
+    @property
+    def outputs(self) -> tuple[Any, ...]: ...
+
+    def pull(
+        self, cotangents: Sequence[Any | None], *, create_graph: bool = False, is_last: bool = False
+    ) -> tuple[Any | None, ...]:
+        """J^T u: one gradient (or None, not connected) for each wanted tensor.
+
+        Parameters
+        ----------
+        cotangents : sequence
+            One for each output; None where that output is not used, which says more than zeros do where a rule can be
+            told so, and must be None or ignored where the output is not floating.
+        create_graph : bool
+            The gradients can be differentiated again, by whatever differentiates the function around this call.
+        is_last : bool
+            Nothing is pulled after this, so what is kept for it may go.
+
+        Raises
+        ------
+        Unsupported
+            If the function refuses to be differentiated this way (once differentiable only, say).
+        """
+        ...
+
+
+class Tape(Protocol):
+    """The part of an engine that records (capability TAPE); elsewhere these methods refuse."""
+
+    def requires_grad(self, tensor: Any) -> bool: ...
+
+    def grad(
+        self,
+        outputs: Sequence[Any],
+        inputs: Sequence[Any],
+        cotangents: Sequence[Any],
+        *,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+    ) -> tuple[Any | None, ...]:
+        """Vector-Jacobian product on the record (capability TAPE): a gradient, or None, for each of `inputs`.
+
+        `.grad` is left alone.
+
+        Raises
+        ------
+        Unsupported
+            If the function refuses to be differentiated this way (once differentiable only, say).
+        """
+        ...
+
+
+class Engine(Tape, Protocol):
     """An adapter. It holds no state beyond its device; every method is pure towards the caller's tensors."""
 
     name: str
@@ -61,28 +117,20 @@ class Engine(Protocol):
         """NumPy's letter for the dtype: "f" floating, "c" complex, anything else what cannot be differentiated."""
         ...
 
-    def requires_grad(self, tensor: Any) -> bool: ...
-
     def strides(self, tensor: Any) -> tuple[int, ...]:
         """Strides in elements."""
         ...
 
-    def grad(
-        self,
-        outputs: Sequence[Any],
-        inputs: Sequence[Any],
-        cotangents: Sequence[Any],
-        *,
-        create_graph: bool = False,
-        retain_graph: bool = False,
-    ) -> tuple[Any | None, ...]:
-        """Vector-Jacobian product: one gradient (or None, unconnected) for each of `inputs`. `.grad` is left alone.
+    def linearized(self, function: Function, tensors: Sequence[Any], wanted: Sequence[bool]) -> Linearized:
+        """`function` at `tensors`, to be differentiated by those that are `wanted`.
 
-        Raises
-        ------
-        Unsupported
-            If the function refuses to be differentiated this way (once differentiable only, say).
+        It may be called inside a function that is differentiated itself. An engine that records takes a wanted tensor
+        that requires grad as the leaf it is; others are looked at through a leaf of their own.
         """
+        ...
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """What a call of the user's function needs around it to keep float64 as float64; most engines need nothing."""
         ...
 
     def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.engines.base import Capability, Function
+from gradcheck.engines.base import Capability, Function, Linearized
 from gradcheck.engines.keeping import bring_back, keeper_of_buffer, keeper_of_gradient, keeper_of_values
 from gradcheck.engines.memory import Copying
+from gradcheck.engines.recorded import recorded
 from gradcheck.failures import Unsupported, UsageError, said
 from gradcheck.program import Array
 
@@ -186,6 +187,18 @@ class TorchLike(Copying):
                 )
             )
         return tuple(next(found) if x.requires_grad else None for x in inputs)
+
+    def linearized(self, function: Function, tensors: Sequence[Any], wanted: Sequence[bool]) -> Linearized:
+        """`function` at `tensors`, recorded on leaves: those wanted that require grad, and new ones for the others."""
+        leaves = [
+            x.detach().requires_grad_() if is_wanted and not x.requires_grad else x
+            for x, is_wanted in zip(tensors, wanted, strict=True)
+        ]
+        return recorded(self, function, leaves, wanted)
+
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Nothing: a tensor keeps its dtype."""
+        return nullcontext()
 
     def backward(self, outputs: Sequence[Any], cotangents: Sequence[Any], *, retain_graph: bool = False) -> None:
         """Accumulate into the leaves' `.grad`; outputs without a history are left out."""

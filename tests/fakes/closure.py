@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.engines.recorded import Recorded, recorded
+
 
 @dataclass(eq=False)
 class Value:
@@ -72,6 +74,10 @@ class ClosureEngine:
     def no_grad(self) -> nullcontext[None]:
         """Nothing to switch off."""
         return nullcontext()
+
+    def linearized(self, function: Callable[..., Any], tensors: Sequence[Value], wanted: Sequence[bool]) -> Recorded:
+        """A recorded forward pass."""
+        return recorded(self, function, tensors, wanted)
 
     def grad(
         self,

@@ -179,6 +179,10 @@ class _Call:
         self._foreign = foreign
 
     def __call__(self, *tensors: Any) -> tuple[Any, ...]:
+        with self._engine.evaluating():
+            return self._called(tensors)
+
+    def _called(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         engine = self._engine
         kinds = zip(tensors, self._is_complex, self._foreign, strict=True)
         given = iter([_paired(engine, x) if c else x if f is None else _cast(engine, x, f) for x, c, f in kinds])

@@ -115,11 +115,18 @@ def _torch(device: str) -> Engine:
     return TorchEngine(device)
 
 
+def _jax(device: str) -> Engine:
+    from gradcheck.engines.jax import JaxEngine
+
+    return JaxEngine(device)
+
+
 def default_engines() -> Engines:
     """The engines that come with the package."""
     engines = Engines()
     engines.register("refengine", "refengine", _reference)
     engines.register("torch", "torch", _torch, "pip install 'pytest-gradcheck[torch]'")
+    engines.register("jax", "jax", _jax, "pip install 'pytest-gradcheck[jax]'")
     return engines
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.checks.move import Move, drawn, fresh, together
+from gradcheck.checks.move import Move, aligned, alone, drawn, fresh, moving, together
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import EFFORTS, KINK, NOISE, Derivative, Floats
+from gradcheck.numeric.differences import DEEP, EFFORTS, KINK, NOISE, Derivative, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.verdict import Verdict
 
@@ -16,6 +16,8 @@ MARGIN = 2.0
 # How far away the neighbours are, in units of the inputs' sizes, and how many must show what a kink may excuse.
 NEARBY = 2.0**-9
 NEIGHBOURS = 2
+# Where that leaves the domain: ties are broken there too.
+CLOSE = 2.0**-40
 LAST = EFFORTS - 1
 
 
@@ -36,7 +38,9 @@ def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: D
     if result.verdict is not Verdict.DISAGREE:
         return result
     other = fresh(at.evaluation, at.random, move)
-    again = at.compare(at.measure(at.ladder(other), LAST), other, u, last=True, doubt=at.doubt(other, u))
+    if move.aligned:
+        other = aligned(at.evaluation, other, at.gradient(u))
+    again = at.compare(at.measure(at.ladder(other), _last(move)), other, u, last=True, doubt=at.doubt(other, u))
     if again.verdict is Verdict.AGREE and abs(result.analytic - result.numeric) <= at.rtol * result.scale:
         return again
     if again.verdict is not Verdict.DISAGREE:
@@ -48,15 +52,25 @@ def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: D
     return result
 
 
+def _last(move: Move) -> int:
+    return DEEP if move.deep else LAST
+
+
+def _around(at: Viewpoint, move: Move) -> Move:
+    """A move of all inputs, at the scale of `move`; entries that share memory move apart."""
+    around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=True)
+    return alone(at.evaluation, at.random, moving(around)) if move.deep else around
+
+
 def _is_differentiable(at: Viewpoint, move: Move, u: Floats) -> bool:
     """Whether the outputs in u have a linear derivative: along v, along a w that moves all inputs, and along v + w.
 
     A derivative from left and right along one line is none: ``|x - y| * sign(x - y)`` has one at ties along x alone.
     """
-    # Entries that share memory move apart: as long as they are equal, the kink of their deviation stays unseen.
-    around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=True)
+    # As long as entries that share memory are equal, the kink of their deviation stays unseen.
+    around = _around(at, move)
     along = Move(move.directions, dense=True)
-    v, w, both = (at.measure(at.ladder(m), LAST) for m in (along, around, together(along, around)))
+    v, w, both = (at.measure(at.ladder(m), _last(move)) for m in (along, around, together(along, around)))
     active = u != 0.0
     if not all((d.smooth & d.finite)[active].all() for d in (v, w, both)):
         return False
@@ -68,11 +82,13 @@ def _is_differentiable(at: Viewpoint, move: Move, u: Floats) -> bool:
 def _is_wrong_nearby(at: Viewpoint, move: Move, u: Floats) -> bool:
     """Whether points nearby, which no kink passes through, show the disagreement too."""
     for _ in range(NEIGHBOURS):
-        around = drawn(at.evaluation, at.random, at.evaluation.moved, dense=True)
+        around = _around(at, move)
         near = at.shifted(around, NEARBY)
+        if move.deep and (near is None or not near.finite[u != 0.0].all()):
+            near = at.shifted(around, CLOSE)
         if near is None or not near.finite[u != 0.0].all():
             return False
-        found = near.measure(near.ladder(move), LAST)
+        found = near.measure(near.ladder(move), _last(move))
         result = near.compare(found, move, u, last=True)
         if result.verdict is Verdict.DISAGREE:
             result = near.compare(found, move, u, last=True, doubt=near.doubt(move, u))

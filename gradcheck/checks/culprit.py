@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradcheck.checks.move import Entries, Move, only
+from gradcheck.checks.move import Entries, Move, moving, only
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import Floats
+from gradcheck.numeric.differences import DEEP, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.program import Array
 
@@ -36,7 +36,7 @@ class Wrong:
 
 def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
     """The entry that is most wrong: from the whole Jacobian where it is small, else by following halves."""
-    entries = _moving(move)
+    entries = moving(move)
     if entries[0].size <= WHOLE and at.evaluation.size <= WHOLE:
         found = _from_jacobian(at, list(zip(*(part.tolist() for part in entries), strict=True)), move, detail)
         if found is not None:
@@ -55,17 +55,10 @@ def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
     )  # fmt: skip
 
 
-def _moving(move: Move) -> Entries:
-    """Every entry that moves."""
-    places = {k: np.flatnonzero(v) for k, v in move.directions.items()}
-    inputs = np.concatenate([np.full(p.size, k, dtype=np.intp) for k, p in places.items()])
-    return inputs, np.concatenate(list(places.values()))
-
-
 def _gap(at: Viewpoint, entries: Entries, move: Move, u: Floats) -> tuple[float, Comparison, float]:
     """Beyond how many estimates the two differ when only `entries` move; and the last one's step."""
     part = only(at.evaluation, move, entries)
-    effort = 1 if entries[0].size <= MANY else 0
+    effort = DEEP if move.deep else 1 if entries[0].size <= MANY else 0
     result = at.compare(at.measure(at.ladder(part), effort), part, u, last=False)
     step = float(move.directions[int(entries[0][-1])].reshape(-1)[entries[1][-1]])
     gap = abs(result.analytic - result.numeric)
@@ -79,7 +72,7 @@ def _from_jacobian(at: Viewpoint, entries: Sequence[tuple[int, int]], move: Move
     for k, i in entries:
         part = only(at.evaluation, move, (np.array([k]), np.array([i])))
         step = float(part.directions[k].reshape(-1)[i])
-        found = at.measure(at.ladder(part), 1)
+        found = at.measure(at.ladder(part), DEEP if move.deep else 1)
         numeric, error = found.value / step, found.error / abs(step)
         analytic = np.array([row[k].reshape(-1)[i] for row in rows])
         with np.errstate(all="ignore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from gradcheck.checks.evaluation import Evaluation, aliased, shares_memory
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import FEW_DIGITS, Flags, Floats
 from gradcheck.program import Array
+
+# By what a fresh move of few entries differs from the last one: exact still.
+_FACTORS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 
 Entries = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
 """Entries of inputs: the numbers of the inputs, and the places in them, flattened."""
@@ -27,10 +30,16 @@ class Move:
         Input number to v, with the input's shape.
     dense : bool
         The inputs are laid out contiguously, so that entries that share memory can move apart.
+    deep : bool
+        Each entry moves by its own size, by a power of two, so that the smallest steps are worth looking at.
+    aligned : bool
+        Each entry moves as its gradient points, so that what is wrong by one factor everywhere adds up.
     """
 
     directions: dict[int, Floats]
     dense: bool
+    deep: bool = False
+    aligned: bool = False
 
     @property
     def entries(self) -> int:
@@ -54,13 +63,46 @@ def drawn(evaluation: Evaluation, random: np.random.Generator, group: Sequence[i
 def masked(evaluation: Evaluation, move: Move, keep: dict[int, Flags]) -> Move:
     """The move without the entries that are not kept; entries that share memory stay together."""
     made = {k: _joined_mask(evaluation.point(k), v, keep[k], move.dense) for k, v in move.directions.items()}
-    return Move(made, move.dense)
+    return replace(move, directions=made)
 
 
 def fresh(evaluation: Evaluation, random: np.random.Generator, move: Move) -> Move:
     """Another random move of the same entries."""
-    other = Move({k: _direction(evaluation, random, k) for k in move.directions}, move.dense)
+    if move.deep:
+        factors = {k: random.choice(_FACTORS, v.shape) for k, v in move.directions.items()}
+        return replace(move, directions={k: v * factors[k] for k, v in move.directions.items()})
+    other = replace(move, directions={k: _direction(evaluation, random, k) for k in move.directions})
     return masked(evaluation, other, {k: v != 0.0 for k, v in move.directions.items()})
+
+
+def aligned(evaluation: Evaluation, move: Move, gradient: dict[int, Floats]) -> Move:
+    """The move with the signs of a gradient."""
+    made = {}
+    for k, v in move.directions.items():
+        own = np.where(gradient[k] * v < 0.0, -v, v)
+        made[k] = own if move.dense else _joined(evaluation.point(k), own)
+    return replace(move, directions=made, aligned=True)
+
+
+def alone(evaluation: Evaluation, random: np.random.Generator, entries: Entries) -> Move:
+    """A move of a few entries, each by its own size and exactly; a zero moves by the largest of its input."""
+    made: dict[int, Floats] = {}
+    inputs, places = entries
+    for k in np.unique(inputs):
+        own = places[inputs == k]
+        values = np.abs(np.asarray(evaluation.point(int(k)), dtype=np.float64)).reshape(-1)
+        values = np.where(np.isfinite(values), values, 0.0)
+        size = np.where(values == 0.0, float(values.max(initial=0.0)) or 1.0, values)[own]
+        part = made[int(k)] = np.zeros(evaluation.point(int(k)).shape)
+        part.reshape(-1)[own] = directions.signs(random, own.size) * 2.0 ** np.rint(np.log2(size))
+    return Move(made, dense=True, deep=True)
+
+
+def moving(move: Move) -> Entries:
+    """Every entry that moves."""
+    places = {k: np.flatnonzero(v) for k, v in move.directions.items()}
+    inputs = np.concatenate([np.full(p.size, k, dtype=np.intp) for k, p in places.items()])
+    return inputs, np.concatenate(list(places.values()))
 
 
 def together(first: Move, second: Move) -> Move:
@@ -68,7 +110,7 @@ def together(first: Move, second: Move) -> Move:
     made = dict(first.directions)
     for k, v in second.directions.items():
         made[k] = made[k] + v if k in made else v
-    return Move(made, first.dense)
+    return replace(first, directions=made)
 
 
 def only(evaluation: Evaluation, move: Move, entries: Entries) -> Move:
@@ -82,7 +124,7 @@ def only(evaluation: Evaluation, move: Move, entries: Entries) -> Move:
         own = places[inputs == k]
         part = made[int(k)] = np.zeros(evaluation.point(int(k)).shape)
         part.reshape(-1)[own] = move.directions[int(k)].reshape(-1)[own]
-    return Move(made, dense=True)
+    return replace(move, directions=made, dense=True)
 
 
 def is_special(point: Array) -> Flags:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gradcheck.checks import move as moves
+from gradcheck.checks import parts
 from gradcheck.checks.confirmation import confirmed
 from gradcheck.checks.culprit import Wrong, located
 from gradcheck.checks.evaluation import Evaluation, shares_memory
 from gradcheck.checks.move import Move
+from gradcheck.checks.parts import Piece
 from gradcheck.checks.roundoff import fills_float32
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import EFFORTS, EPSILON, NOISE, NOT_FINITE, Derivative, Floats, Ladder
+from gradcheck.numeric.differences import (
+    EFFORTS,
+    EPSILON,
+    KINK,
+    NEAR_KINK,
+    NOISE,
+    NOT_FINITE,
+    Derivative,
+    Floats,
+    Ladder,
+)
 from gradcheck.numeric.verdict import ZERO, Comparison, Survey, survey
 from gradcheck.verdict import Verdict
 
@@ -128,8 +140,10 @@ class Oracle:
         gradients = [np.concatenate([at.gradient(u)[k].reshape(-1) for k in order]) for u in cotangents]
         sizes = [sum(self.evaluation.point(k).size for k in group) for group in self.groups]
         found: list[Survey] = []
-        for dense in (False, shares):
+        for line, dense in enumerate((False, shares)):
             move = moves.drawn(self.evaluation, self.random, order, dense=dense)
+            if line:
+                move = moves.aligned(self.evaluation, move, at.gradient(cotangents[0]))
             ladder = at.ladder(move, self._noise)
             derivative = at.measure(ladder, 0)
             self._noise = ladder.noise
@@ -159,6 +173,7 @@ class Oracle:
         # Entries that share memory move together in the first pass and apart in the last.
         if any(shares_memory(evaluation.point(k)) for k in evaluation.moved):
             made[-1] = self._drawn(groups[-1], dense=True)
+        made.append(moves.aligned(evaluation, made[-1], self.at.gradient(cotangents[0])))
         if not self.at.finite.all():
             made = [self._without_broken(move, cotangents) for move in made]
         return [move for move in made if not move.is_still]
@@ -213,6 +228,17 @@ class Oracle:
         What agrees without them agrees: where a derivative does not exist no gradient is wrong. Noise excuses nothing.
         """
         at = self.at
+        blocked = False
+        is_mixed = parts.is_mixed(at, move, u, found)
+        for pieces in (parts.by_output(at, move, u, found, 0.0), parts.by_entry(at, move, u)):
+            decided = self._decided(pieces)
+            if isinstance(decided, Wrong):
+                return decided
+            if decided is not None and decided.verdict is Verdict.AGREE and not is_mixed:
+                return decided
+            is_mixed = False
+            if decided is not None and decided.reason in (KINK, NEAR_KINK):
+                blocked, result = True, decided if result.verdict is Verdict.AGREE else result
         with np.errstate(all="ignore"):
             small = np.maximum(ZERO * np.maximum(np.abs(at.base), at.floor / EPSILON), 1e-4 * np.abs(found.value))
             small = np.maximum(small, self.rtol * np.abs(found.value))
@@ -231,9 +257,23 @@ class Oracle:
                 wrong = self._confirmed(other, part, partial, found)
                 if isinstance(wrong, Wrong):
                     return wrong
-            elif partial.verdict is Verdict.AGREE and result.reason not in ("", NOISE):
+            elif partial.verdict is Verdict.AGREE and result.reason not in ("", NOISE) and not blocked:
                 result = partial
         return result
+
+    def _decided(self, pieces: Iterable[Piece]) -> Comparison | Wrong | None:
+        """What the parts establish; None if there is none that can be judged."""
+        seen: list[Comparison] = []
+        for piece in pieces:
+            result: Comparison | Wrong = piece.result
+            if piece.result.verdict is Verdict.DISAGREE:
+                result = self._confirmed(piece.move, piece.cotangent, piece.result, piece.found)
+            if isinstance(result, Wrong):
+                return result
+            seen.append(result)
+            if sum(one.verdict is not Verdict.AGREE for one in seen) >= parts.OPEN:
+                break
+        return parts.joined(seen) if seen else None
 
     def _unbroken(self, move: Move, u: Floats) -> Move:
         """The move without the entries whose gradient is not finite."""

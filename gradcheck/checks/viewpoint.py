@@ -96,8 +96,10 @@ class Viewpoint:
             noise = self._noises[key] = self._noise(u)
         return float(sum(np.sum(noise[k] * np.abs(v)) for k, v in move.directions.items()))
 
-    def compare(self, found: Derivative, move: Move, u: Floats, *, last: bool, doubt: float = 0.0) -> Comparison:
-        """How the gradient compares with a derivative along the move."""
+    def compare(
+        self, found: Derivative, move: Move, u: Floats, *, last: bool, doubt: float = 0.0, least: float = 0.0
+    ) -> Comparison:
+        """How the gradient compares with a derivative along the move; `least` is the scale of what it is a part of."""
         gradient = self.gradient(u)
         g = flat([gradient[k] for k in move.directions])
         v = flat(list(move.directions.values()))
@@ -105,7 +107,7 @@ class Viewpoint:
             return compare(
                 g, v, u, found,
                 natural=self.natural(u), rtol=self.rtol, last=last, single=self.single, doubt=doubt,
-                epsilon=self.evaluation.epsilon,
+                epsilon=self.evaluation.epsilon, least=least,
             )  # fmt: skip
 
     def natural(self, u: Floats) -> float:

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from gradcheck.numeric import rises
+from gradcheck.numeric import rises, tables
+from gradcheck.numeric.tables import CONVERGENCE, DEVIATIONS, Table, best_of, pick, windows
 
 Floats = rises.Floats
 Flags = rises.Flags
 Curve = Callable[[float], Floats]
+"""A float to a flat float64 array. It may have a method ``many(ts)``, which gives one row for each number in `ts`, or
+None where it cannot."""
 
-EPSILON = float(np.finfo(np.float64).eps)
+EPSILON = tables.EPSILON
 # Round-off above this is that of a narrow precision: values carry too few digits for steps that are exact and small.
 NARROW = 2.0**-40
 
 KINK = "kink"
+NEAR_KINK = "kink nearby"
 EDGE = "pole or domain edge"
 NOISE = "noise"
 NOT_FINITE = "not finite"
@@ -33,34 +36,76 @@ NOT_FINITE = "not finite"
 # nearby steps that only measure round-off; then down to where a kink at 1e-4 is passed; then everything.
 QUICK = (8, 9, 10)
 NEARBY = (19, 18)
-RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)))
-EFFORTS = len(RUNS)
+RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)), tuple(range(2, 50)))
+EFFORTS = 3
+# The effort beyond, for lines of few entries that move by a power of two: their steps are exact down to 2**-51, and the
+# edge of a domain at 1e-12 is passed.
+DEEP = 3
 # The same where values carry the digits of float32, and where they carry fewer: there noise leaves the largest steps
 # alone, and tables of two steps.
 FEW_DIGITS = 2.0**-18
-NARROW_RUNS = (tuple(range(2, 14)), tuple(range(1, 17)), tuple(range(20)))
-SHORT_RUNS = (tuple(range(1, 10)), tuple(range(12)), tuple(range(12)))
+NARROW_RUNS = (tuple(range(2, 14)), tuple(range(1, 17)), tuple(range(20)), tuple(range(20)))
+SHORT_RUNS = (tuple(range(1, 10)), tuple(range(12)), tuple(range(12)), tuple(range(12)))
 
-# Standard deviations of the measured noise that count as possible: the noise is measured from few samples. Found on
-# tests/gradcheck/numeric/family.py, where the true error exceeds the last effort's estimate in under 1 of 1,000 draws.
-DEVIATIONS = 8.0
-# The difference of two tables of lower order, over this, is never undercut: it keeps a lucky coincidence of the two
-# best tables from passing as accuracy. Smooth functions gain a factor of 2**10 and more between them.
-CONVERGENCE = 64.0
 # The same for the short ladder, whose third-best table is a plain difference quotient: there it gains 2**18.
 QUICK_CONVERGENCE = 2.0**14
 
 # Part of the function's size; float32 arithmetic stays below 1e-7. In a narrow precision, units of its round-off.
 NOISY = 1e-6
 NOISY_SPACINGS = 64.0
-# How far the estimates of two windows may be exceeded before the one with the larger steps is dropped.
-DOUBT = 1.5
 # By how much one-sided derivatives must be better than the central one to be believed in its place.
 BENT = 16.0
 # The steps that count as large ones.
 COARSE = 3
-# The windows of smallest steps are never the answer: nothing could contradict them.
-WITNESSES = 3
+# The spacing of the smallest numbers: what underflows has no fewer digits than that.
+SPACING = 2.0**-1074
+TINY = float(np.finfo(np.float64).tiny)
+# A kink is here, and not nearby, where steps of at most 2**-22 (so many rows from the last) still show it.
+HERE = 12
+# Part of the bend that one-sided differences may be off by, in steps where noise is less than it.
+HERE_PART = 0.25
+
+
+class Sums(Protocol):
+    """The samples behind a derivative."""
+
+    def total(self, u: Floats) -> tuple[float, float, float, float]:
+        """The derivative of ``u @ phi`` and its error, and the same from steps that it did not use."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _QuickSums:
+    """Of the short ladder: its rows are sums already."""
+
+    rows: Floats
+    noise: Floats
+    scale: float
+
+    def total(self, u: Floats) -> tuple[float, float, float, float]:
+        active = u != 0.0
+        first = self.rows[:3, active] @ u[active]
+        noise = float(np.sqrt(np.add.reduce((u * self.noise)[active] ** 2)))
+        error = max(abs(first[1]), abs(first[2]) / QUICK_CONVERGENCE) + DEVIATIONS * _QUICK_NOISE * noise
+        value = float(first[0]) / self.scale
+        return value, float(error) / self.scale, value, float(np.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LongSums:
+    """Of the longer ones: a table of the sums themselves, with the noise of independent terms."""
+
+    quotients: Floats
+    steps: Floats
+    noise: Floats
+    table: Table
+
+    def total(self, u: Floats) -> tuple[float, float, float, float]:
+        active = u != 0.0
+        sums = self.quotients[:, active] @ u[active]
+        noise = np.sqrt(np.add.reduce((u * self.noise)[active] ** 2, keepdims=True))
+        found = windows(sums[:, None], self.steps, noise, self.table, CONVERGENCE)
+        (value, error), (second, second_error) = best_of(*found, apart=self.table.size)
+        return float(value[0]), float(error[0]), float(second[0]), float(second_error[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +136,11 @@ class Derivative:
         How steeply the function changes over the largest steps: a derivative far below is zero to the eye.
     evaluations : int
         How often the function was called so far.
+    here : array of bool
+        Where left and right differ: the smallest steps show it too, so that the kink is at 0 and not nearby.
+    sums : Sums or None
+        Derivatives of sums of the outputs, from the same samples: round-off of many terms adds up as random numbers
+        do, and the sum of their estimates is far above it.
     """
 
     value: Floats
@@ -109,6 +159,8 @@ class Derivative:
     curvature: Floats
     slope: Floats
     evaluations: int
+    here: Flags
+    sums: Sums | None = None
 
     def reason(self, among: Flags) -> str:
         """Why the outputs in the mask `among` cannot be judged, as one of the fixed phrases."""
@@ -121,33 +173,10 @@ class Derivative:
         return EDGE if self.unresolved[among].any() else NOISE
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Table:
-    """Weights of a Richardson table over `size` steps of ratio two: best, next best and third, and their noise."""
-
-    size: int
-    weights: Floats
-    spread: float
-
-    @staticmethod
-    def of(size: int, first: int, stride: int) -> _Table:
-        """The table that removes the powers first, first + stride, ... of the step."""
-        rows = np.zeros((3, size))
-        for row, used in enumerate((size, size - 1, max(size - 2, 1))):
-            weights = np.ones(1)
-            for power in range(used - 1):
-                ratio = 2.0 ** (first + stride * power)
-                weights = (ratio * np.append(0.0, weights) - np.append(weights, 0.0)) / (ratio - 1.0)
-            rows[row, size - used :] = weights
-        # In units of noise / (first step of the window), for quotients of one difference each.
-        spread = float(np.sqrt(np.sum((rows[0] * 2.0 ** np.arange(size)) ** 2)))
-        return _Table(size, rows, spread)
-
-
-_CENTRAL = _Table.of(4, 2, 2)
-_SIDED = _Table.of(4, 1, 1)
-_SHORT_CENTRAL = _Table.of(2, 2, 2)
-_SHORT_SIDED = _Table.of(2, 1, 1)
+_CENTRAL = Table.of(4, 2, 2)
+_SIDED = Table.of(4, 1, 1)
+_SHORT_CENTRAL = Table.of(2, 2, 2)
+_SHORT_SIDED = Table.of(2, 1, 1)
 _SIDE = np.array([1.0, -14.0, 56.0, -64.0])  # of f(h) - f(0) at h .. h/8: removes h, h**2 and h**3
 _SIDE_NORM = float(np.sqrt(np.sum(_SIDE**2) + np.sum(_SIDE) ** 2))
 
@@ -159,7 +188,7 @@ def _quick_weights() -> tuple[Floats, float, float]:
     to the right and to the left; the second difference; three residuals that only round-off leaves, of unit deviation.
     """
     steps = 2.0 ** -np.array(QUICK, dtype=np.float64)
-    central, sided = _Table.of(3, 2, 2), _Table.of(3, 1, 1)
+    central, sided = Table.of(3, 2, 2), Table.of(3, 1, 1)
     rows = np.zeros((13, 10))
     differences = np.array([[1.0, 0.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, -1.0]])
     rows[0:3, 0:3] = differences @ central.weights / (2.0 * steps)
@@ -229,7 +258,7 @@ class Ladder:
         self.base = self.sample(0.0) if base is None else base
 
     def derivative(self, effort: int = 0) -> Derivative:
-        """The derivative from the steps of `effort` (0: about ten evaluations; 1: about 30; 2: about 65)."""
+        """The derivative from the steps of `effort` (0: about ten evaluations; 1: 30; 2: 65; `DEEP`: 100)."""
         found = self._found.get(effort)
         if found is None:
             with np.errstate(all="ignore"):
@@ -245,9 +274,10 @@ class Ladder:
         if effort == 0:
             return self._quick(QUICK if is_shorter else (*QUICK, *NEARBY))
         plus, minus, steps = self._sides(run)
-        if effort == EFFORTS - 1:
+        if effort >= EFFORTS - 1:
             for side in plus, minus:
-                side[:, rises.jumps(side - self.base, self._least(plus, minus))] = np.nan
+                rise = side[: len(RUNS[EFFORTS - 1])] - self.base
+                side[:, rises.jumps(rise, self._least(plus, minus))] = np.nan
         return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
 
     def _narrow(self, run: tuple[int, ...]) -> Derivative:
@@ -261,12 +291,20 @@ class Ladder:
 
     def _take(self, exponents: Sequence[int]) -> None:
         """Sample both sides where that was not done."""
-        for exponent in exponents:
-            if exponent not in self._plus:
-                step = self._scale * 2.0**-exponent
-                self._plus[exponent] = self._phi(step)
-                self._minus[exponent] = self._phi(-step)
-                self.evaluations += 2
+        missing = [exponent for exponent in exponents if exponent not in self._plus]
+        if not missing:
+            return
+        steps = [self._scale * 2.0**-exponent for exponent in missing]
+        rows = self._many([*steps, *(-step for step in steps)])
+        self._plus.update(zip(missing, rows, strict=False))
+        self._minus.update(zip(missing, rows[len(missing) :], strict=True))
+        self.evaluations += 2 * len(missing)
+
+    def _many(self, ts: list[float]) -> Sequence[Floats] | Floats:
+        """The function at several points, at once where it can do that."""
+        many = getattr(self._phi, "many", None)
+        rows = None if many is None else many(ts)
+        return [self._phi(t) for t in ts] if rows is None else np.asarray(rows, dtype=np.float64)
 
     def _sides(self, run: tuple[int, ...]) -> tuple[Floats, Floats, Floats]:
         """The samples above and below, and their steps."""
@@ -285,7 +323,7 @@ class Ladder:
         # The last residual is what the two nearby ones cannot be: along this line, and truncation too.
         noise = np.sqrt((2.0 * self.noise * self.noise + size[-1] * size[-1]) / 3.0)
         largest = np.maximum(np.maximum.reduce(np.abs(samples)), np.abs(self.base))
-        noise = np.maximum(np.maximum(noise, EPSILON * largest), self._floor)
+        noise = np.maximum(np.maximum(noise, EPSILON * largest + SPACING), self._floor)
         error = np.maximum(size[1], size[2] / QUICK_CONVERGENCE) + (DEVIATIONS * _QUICK_NOISE) * noise
         sided = (DEVIATIONS * _QUICK_SIDED_NOISE) * noise
         right_error = np.maximum(size[4], size[5]) + sided
@@ -299,9 +337,10 @@ class Ladder:
             smooth=np.abs(left - right) <= left_error + right_error,
             second=value, second_error=np.full_like(value, np.inf),
             one_sided=np.zeros(value.shape, dtype=np.bool_), unresolved=_unresolved(value, error, noise, self._scale),
-            noisy=noise > NOISY * np.maximum.reduce(np.abs(samples)),
+            noisy=_is_noisy(noise, np.maximum.reduce(np.abs(samples))),
             finite=np.isfinite(self.base), curvature=size[9] / self._scale**2,
             slope=np.maximum.reduce(np.abs(rise)) * (2.0 ** QUICK[0] / self._scale), evaluations=self.evaluations,
+            here=np.zeros(value.shape, dtype=np.bool_), sums=_QuickSums(found, noise, self._scale),
         )  # fmt: skip
 
     def sample(self, t: float) -> Floats:
@@ -314,7 +353,7 @@ class Ladder:
         """One unit in the last place of the largest value on the way: less noise than that is luck."""
         largest = np.maximum(np.abs(np.where(np.isfinite(plus), plus, 0.0)).max(axis=0), np.abs(self.base))
         largest = np.maximum(largest, np.abs(np.where(np.isfinite(minus), minus, 0.0)).max(axis=0))
-        return np.asarray(np.maximum(self._epsilon * largest, self._floor))
+        return np.asarray(np.maximum(self._epsilon * largest + SPACING, self._floor))
 
     def _noise(self, plus: Floats, minus: Floats) -> Floats:
         """Standard deviation of the round-off from one-sided differences over many small steps.
@@ -363,7 +402,10 @@ def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> De
         if found.smooth.all() and bool((found.error <= wanted * np.abs(found.value)).all()):
             break
         found = ladder.derivative(effort)
-    return found
+    # What looks like noise may be a wave too fast for every step: no estimate can be had, and no verdict uses one.
+    lost = found.noisy | found.unresolved
+    error, left, right = (np.where(lost, np.inf, e) for e in (found.error, found.left_error, found.right_error))
+    return replace(found, error=error, left_error=left, right_error=right)
 
 
 def _derivative(
@@ -379,37 +421,55 @@ def _derivative(
     """Assemble the result from the samples of one run."""
     column = steps[:, None]
     both, one = (_SHORT_CENTRAL, _SHORT_SIDED) if is_short else (_CENTRAL, _SIDED)
-    central = _windows((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both, CONVERGENCE)
-    rising = _windows((plus - base) / column, steps, noise * np.sqrt(2.0), one, 1.0)
-    falling = _windows((base - minus) / column, steps, noise * np.sqrt(2.0), one, 1.0)
-    (value, error), (second, second_error) = _best(*central, apart=both.size)
-    (right, right_error), again_right = _best(*rising, apart=one.size)
-    (left, left_error), again_left = _best(*falling, apart=one.size)
+    central = windows((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both, CONVERGENCE)
+    rising = windows((plus - base) / column, steps, noise * np.sqrt(2.0), one, 1.0)
+    falling = windows((base - minus) / column, steps, noise * np.sqrt(2.0), one, 1.0)
+    (value, error), (second, second_error) = best_of(*central, apart=both.size)
+    (right, right_error), again_right = best_of(*rising, apart=one.size)
+    (left, left_error), again_left = best_of(*falling, apart=one.size)
     one_sided = np.isfinite(right_error) ^ np.isfinite(left_error)
     if one_sided.any():
-        only, only_error = _pick(np.isfinite(right_error), (right, right_error), (left, left_error))
+        only, only_error = pick(np.isfinite(right_error), (right, right_error), (left, left_error))
         # At an edge half-integer powers are usual, where each table gains little: x**1.5 at 0 asks for a factor of 4.
-        value, error = _pick(one_sided, (only, 8.0 * only_error), (value, error))
-        again = _pick(np.isfinite(right_error), again_right, again_left)
-        second, second_error = _pick(one_sided, again, (second, second_error))
+        value, error = pick(one_sided, (only, 8.0 * only_error), (value, error))
+        again = pick(np.isfinite(right_error), again_right, again_left)
+        second, second_error = pick(one_sided, again, (second, second_error))
     with np.errstate(all="ignore"):
         smooth = ~one_sided & (np.abs(left - right) <= left_error + right_error)
         # Where the curvature jumps (a squared relu), central differences gain little from smaller steps.
         middle, middle_error = (left + right) / 2.0, (left_error + right_error + np.abs(left - right)) / 2.0
         bent = smooth & (middle_error < error / BENT)
-        value, error = _pick(bent, (middle, middle_error), (value, error))
+        value, error = pick(bent, (middle, middle_error), (value, error))
         again = (again_left[0] + again_right[0]) / 2.0, (again_left[1] + again_right[1]) / 2.0
-        second, second_error = _pick(bent, again, (second, second_error))
+        second, second_error = pick(bent, again, (second, second_error))
         unresolved = _unresolved(value, error, noise, float(steps[0]))
+    here = np.ones(value.shape, dtype=np.bool_)
+    if len(steps) > HERE and not is_short:
+        here = _is_here((plus - base) / column, (base - minus) / column, right, left, noise / column)
     mild = 1 if is_short else min(8, len(steps) - 1)  # where neither truncation nor noise rules
     bend = (plus[mild] - 2.0 * base + minus[mild]) / steps[mild] ** 2
     return Derivative(
         value=value, error=error, left=left, right=right, left_error=left_error, right_error=right_error,
         smooth=smooth, second=second, second_error=second_error, one_sided=one_sided, unresolved=unresolved,
-        noisy=noise > NOISY * np.fmax(np.fmax.reduce(np.abs(plus)), np.fmax.reduce(np.abs(minus))),
+        noisy=_is_noisy(noise, np.fmax(np.fmax.reduce(np.abs(plus)), np.fmax.reduce(np.abs(minus)))),
         finite=np.isfinite(base), curvature=np.where(np.isfinite(bend), np.abs(bend), 0.0),
-        slope=_slope(base, plus, minus, steps), evaluations=evaluations,
+        slope=_slope(base, plus, minus, steps), evaluations=evaluations, here=here,
+        sums=_LongSums((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both),
     )  # fmt: skip
+
+
+def _is_here(rising: Floats, falling: Floats, right: Floats, left: Floats, noise: Floats) -> Flags:
+    """Whether the smallest steps in which a bend can be told from noise still show both one-sided derivatives."""
+    with np.errstate(all="ignore"):
+        allowed = HERE_PART * np.abs(right - left)
+        clear = (DEVIATIONS * np.sqrt(2.0) * noise <= allowed)[-HERE:]
+        off = np.maximum(np.abs(rising - right), np.abs(falling - left))[-HERE:]
+    return np.asarray(clear.any(axis=0) & ~(clear & ~(off <= allowed)).any(axis=0))
+
+
+def _is_noisy(noise: Floats, size: Floats) -> Flags:
+    """Whether noise is a sizeable part of a function of that size; what underflows has few digits by right."""
+    return np.asarray(noise > np.maximum(NOISY * size, TINY))
 
 
 def _slope(base: Floats, plus: Floats, minus: Floats, steps: Floats) -> Floats:
@@ -421,44 +481,3 @@ def _slope(base: Floats, plus: Floats, minus: Floats, steps: Floats) -> Floats:
 def _unresolved(value: Floats, error: Floats, noise: Floats, step: float) -> Flags:
     """Where the error is as large as the derivative and far larger than noise over the largest step would make it."""
     return np.asarray(~(error <= 0.5 * np.abs(value) + 1e4 * noise / step), dtype=np.bool_)
-
-
-def _windows(quotients: Floats, steps: Floats, noise: Floats, table: _Table, gain: float) -> tuple[Floats, Floats]:
-    """Value and error estimate of every window of consecutive steps, shape (windows, outputs)."""
-    count = len(steps) - table.size + 1
-    best, lower, lowest = (
-        np.add.reduce([weight * quotients[i : i + count] for i, weight in enumerate(row) if weight])
-        for row in table.weights
-    )
-    error = 2.0 * np.maximum(np.abs(best - lower), np.abs(lower - lowest) / gain)
-    # Round-off of the values, as measured nearby, and of the arguments, which grows with the step.
-    error = error + (DEVIATIONS * table.spread) * (noise / steps[:count, None] + EPSILON * np.abs(best))
-    # The next window is a second opinion, independent of the table's own: it keeps coincidences out.
-    error[:-1] += np.where(np.isfinite(best[1:]), np.abs(best[:-1] - best[1:]), 0.0)
-    error = np.where(np.isfinite(best) & np.isfinite(error), error, np.inf)
-    return best, np.where(_contradicted(best, error), np.inf, error)
-
-
-def _contradicted(values: Floats, errors: Floats) -> Flags:
-    """Windows that disagree with one of smaller steps: those are noisier, but no curve or kink hides between them."""
-    low = np.where(np.isfinite(errors), values - DOUBT * errors, -np.inf)[::-1]
-    high = np.where(np.isfinite(errors), values + DOUBT * errors, np.inf)[::-1]
-    return np.asarray(np.maximum.accumulate(low, axis=0) > np.minimum.accumulate(high, axis=0))[::-1]
-
-
-def _best(values: Floats, errors: Floats, apart: int) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
-    """The window with the smallest estimate, and the best of those that share no step with it."""
-    errors[-WITNESSES:] = np.inf
-    first = errors.argmin(axis=0)
-    near = np.abs(np.arange(len(values))[:, None] - first) < apart
-    others = np.where(near, np.inf, errors)
-    return _at(values, errors, first), _at(values, others, others.argmin(axis=0))
-
-
-def _at(values: Floats, errors: Floats, window: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    columns = np.arange(values.shape[1])
-    return values[window, columns], errors[window, columns]
-
-
-def _pick(where: Flags, yes: tuple[Floats, Floats], no: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    return np.where(where, yes[0], no[0]), np.where(where, yes[1], no[1])

@@ -13,8 +13,10 @@ from gradcheck.numeric.differences import (
     FEW_DIGITS,
     KINK,
     NARROW,
+    NEAR_KINK,
     NOISE,
     NOT_FINITE,
+    TINY,
     Derivative,
     Flags,
     Floats,
@@ -32,7 +34,6 @@ SMALL_MARGIN = 16.0
 NEGLIGIBLE = 3e-3
 # A numerical derivative whose error is under this part of the function's own size may pass for zero.
 ZERO = 1e-9
-TINY = float(np.finfo(np.float64).tiny)
 # In a narrow precision, of relative round-off epsilon: round-offs of a backward pass in units of the root of the sum of
 # its terms' squares, and what may pass for zero.
 NARROW_ROUNDOFFS = 4.0
@@ -89,6 +90,7 @@ def compare(
     single: bool = False,
     doubt: float = 0.0,
     epsilon: float = EPSILON,
+    least: float = 0.0,
 ) -> Comparison:
     """Compare ``<J^T u, v>`` with ``<u, J v>``.
 
@@ -113,6 +115,8 @@ def compare(
         The measured round-off of the analytic side.
     epsilon : float
         The relative round-off of values and gradients. Above `NARROW`, a difference below `rtol` is no disagreement.
+    least : float
+        The scale of the derivative that this one is a part of.
 
     Notes
     -----
@@ -135,14 +139,37 @@ def compare(
         error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
     slope = derivative.slope[active]
     natural = max(natural, float(size @ np.where(np.isfinite(slope), slope, 0.0)))
-    scale = max(_norm(parts), abs(numeric))
+    second = np.array([derivative.second, derivative.second_error])[:, active]
+    numeric_again, doubt_again = float(cotangent[active] @ second[0]), float(size @ second[1])
+    wide = numeric, error
+    if size.size > 1 and derivative.sums is not None and derivative.smooth[active].all():
+        total, total_error, again, again_error = derivative.sums.total(cotangent)
+        extra = error - float(size @ derivative.error[active])
+        if total_error + extra < error:
+            numeric, error = total, total_error + extra
+            numeric_again, doubt_again = again, again_error
+    scale = max(_norm(parts), abs(numeric), least)
     if np.isfinite(analytic):
         scale = max(scale, _norm(terms), abs(analytic))
-    made = _Judge(analytic, numeric, error, scale, natural, doubt, rtol, active, derivative, epsilon)
+    made = _Judge(
+        analytic,
+        numeric,
+        error,
+        scale,
+        natural,
+        doubt,
+        rtol,
+        active,
+        derivative,
+        numeric_again,
+        doubt_again,
+        wide,
+        epsilon,
+    )
     if not np.isfinite(analytic):
         return made.not_finite(last and single)
     if derivative.smooth[active].all() and np.isfinite(error):
-        return made.smooth(cotangent, last)
+        return made.smooth(last)
     if last and np.isfinite(derivative.left_error[active] + derivative.right_error[active]).all():
         return made.kinked(cotangent, single)
     return made.edge(cotangent)
@@ -161,6 +188,9 @@ class _Judge:
     rtol: float
     active: Flags
     derivative: Derivative
+    second: float
+    second_error: float
+    wide: tuple[float, float]
     epsilon: float = EPSILON
 
     def not_finite(self, at_kink: bool) -> Comparison:
@@ -178,24 +208,29 @@ class _Judge:
             return self._end(Verdict.DISAGREE)
         return self._end(Verdict.INCONCLUSIVE, NOT_FINITE)
 
-    def smooth(self, cotangent: Floats, last: bool) -> Comparison:
+    def smooth(self, last: bool) -> Comparison:
         """Where left and right derivatives agree."""
         difference = abs(self.analytic - self.numeric)
         margin = MARGIN if difference > self.rtol * self.scale else SMALL_MARGIN
         is_narrow = self.epsilon > NARROW
+        if self._is_zero() and self.error > self.rtol * self.scale:
+            return self._end(Verdict.AGREE, zero=True)
         if difference > max(margin * self.error, (1.0 if is_narrow else NEGLIGIBLE) * self.rtol * self.scale):
-            if self._confirmed(cotangent, margin):
+            if self._confirmed(margin):
                 return self._end(Verdict.DISAGREE)
             if difference > self.rtol * self.scale:
                 return self._inconclusive()
         # A difference of several estimates asks for a better one; if none comes, the resolution decides.
         if max(self.error, difference) <= self.rtol * self.scale and (difference <= self.error or last):
             return self._end(Verdict.AGREE, zero=self.scale == 0.0)
-        roundoffs, zero = _zeros(self.epsilon)
-        nothing = abs(self.analytic) <= max(roundoffs * self.epsilon * self.natural, self.doubt)
-        if nothing and abs(self.numeric) <= self.error <= max(zero * self.natural, TINY, 2.0 * self.doubt):
-            return self._end(Verdict.AGREE, zero=True)
         return self._inconclusive()
+
+    def _is_zero(self) -> bool:
+        """Both are, to the eye; what cancels is off by all its terms' round-off, and that need not be random."""
+        roundoffs, zero = _zeros(self.epsilon)
+        numeric, error = self.wide
+        nothing = abs(self.analytic) <= max(roundoffs * self.epsilon * self.natural, self.doubt)
+        return nothing and abs(numeric) <= error <= max(zero * self.natural, TINY, 2.0 * self.doubt)
 
     def kinked(self, cotangent: Floats, single: bool) -> Comparison:
         """Between the one-sided derivatives of each output everything is a generalized gradient."""
@@ -210,6 +245,10 @@ class _Judge:
         outside = max(low - self.analytic, self.analytic - high)
         if error > max(SIDED_RTOL, 2.0 * self.rtol) * max(self.scale, abs(low), abs(high)):
             return self._end(Verdict.INCONCLUSIVE, KINK)
+        if not found.here[self.active][bent].all():
+            # A kink nearby: the derivative here is that of one side, and nothing in between.
+            outside = min(abs(self.analytic - low), abs(self.analytic - high)) if bent.sum() == 1 else np.inf
+            return self._end(Verdict.AGREE) if outside <= error else self._end(Verdict.INCONCLUSIVE, NEAR_KINK)
         if outside <= error:
             return self._end(Verdict.AGREE)
         trusted = single and outside > SMALL_MARGIN * error
@@ -223,13 +262,11 @@ class _Judge:
             return self._end(Verdict.AGREE)
         return self._inconclusive()
 
-    def _confirmed(self, cotangent: Floats, margin: float) -> bool:
+    def _confirmed(self, margin: float) -> bool:
         """Steps that the derivative did not use say the same, and say it of the difference too."""
         if self.derivative.noisy[self.active].any():
             return False
-        u = cotangent[self.active]
-        second = float(u @ self.derivative.second[self.active])
-        doubt = float(np.abs(u) @ self.derivative.second_error[self.active])
+        second, doubt = self.second, self.second_error
         if self.epsilon > NARROW:  # smaller steps show noise for the most part: another line must do
             is_nearer = 2.0 * abs(second - self.numeric) < abs(second - self.analytic)
             return abs(second - self.numeric) <= self.error + doubt and (is_nearer or self.epsilon > FEW_DIGITS)
@@ -315,8 +352,13 @@ def survey(
         if epsilon > NARROW:
             norms = np.sqrt(np.add.reduce(terms * terms, axis=1))
             error += NARROW_ROUNDOFFS * epsilon * (norms + size @ derivative.curvature)
-        if not (np.abs(analytic - numeric) <= error).all():
-            return None
+        wide, wide_error = numeric.copy(), error.copy()
+        if u.shape[1] > 1 and derivative.sums is not None:
+            for row, one in enumerate(u):
+                total, total_error, _, _ = derivative.sums.total(one)
+                extra = error[row] - size[row] @ derivative.error
+                if total_error + extra < error[row]:
+                    numeric[row], error[row] = total, total_error + extra
     starts = np.cumsum([0, *sizes[:-1]])
     scale = np.maximum(
         np.sqrt(np.add.reduceat(terms * terms, starts, axis=1)), np.abs(np.add.reduceat(terms, starts, axis=1))
@@ -324,7 +366,9 @@ def survey(
     resolved = ((error[:, None] <= limit * scale / np.sqrt(sizes)) & (scale > 0.0)).all(axis=0)
     least = np.maximum(natural, size @ derivative.slope)
     roundoffs, none = _zeros(epsilon)
-    nothing = (np.abs(analytic) <= roundoffs * epsilon * least) & (np.abs(numeric) <= error)
-    zero = bool((nothing & (error <= np.maximum(none * least, TINY))).all())
+    nothing = (np.abs(analytic) <= roundoffs * epsilon * least) & (np.abs(wide) <= wide_error)
+    zero = bool((nothing & (wide_error <= np.maximum(none * least, TINY))).all())
+    if not zero and not (np.abs(analytic - numeric) <= error).all():
+        return None
     resolution = float((error / scale[:, resolved].min(axis=1)).max()) if resolved.any() else 0.0
     return Survey(resolved, zero, resolution)

@@ -82,12 +82,13 @@ def _join(draft: Draft) -> None:
     last = len(draft.values) - 1
     for k in range(last):
         if k not in read:
-            if draft.values[k].ndim and draft.values[last].ndim and draft.values[k].shape != draft.values[last].shape:
-                k = draft.add("mean", k)
-                draft.add(draft.pick(("add", "sub")), last, k)
-            else:
-                draft.add(draft.pick(("add", "sub")), last, k)
-            last = len(draft.values) - 1
+            other = k if _fits(draft.values[last], draft.values[k]) else draft.add("mean", k)
+            last = draft.add(draft.pick(("add", "sub")), last, other)
+
+
+def _fits(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether an op of two operands takes these."""
+    return not (x.ndim and y.ndim) or x.shape == y.shape
 
 
 # --- the smooth material that other classes are made with ---------------------------------------------------------
@@ -119,7 +120,7 @@ def _choices(draft: Draft, k: int) -> list[str]:
 
 def _allowed(op: str, x: np.ndarray, y: np.ndarray) -> bool:
     """Whether a smooth op of two operands may meet these values."""
-    if x.ndim and y.ndim and x.shape != y.shape:
+    if not _fits(x, y):
         return False
     if max(np.abs(x).max(), np.abs(y).max()) > 30.0:
         return op in ("add", "sub") and max(np.abs(x).max(), np.abs(y).max()) <= LARGEST
@@ -271,8 +272,8 @@ def _near_kink(draft: Draft) -> None:
     near.reshape(-1)[int(draft.random.integers(value.size))] = True
     ops = [op for op in KINKED if value.size > 1 or op not in ("amax", "amin")]
     k = _kink(draft, draft.pick(ops), k, np.where(near, distances, np.inf))
-    if draft.chance(0.5):
-        other = int(draft.random.integers(len(draft.inputs)))
+    other = int(draft.random.integers(len(draft.inputs)))
+    if draft.chance(0.5) and _fits(draft.values[k], draft.values[other]):
         draft.add(draft.pick(("add", "mul")), k, other)
     _grow(draft, int(draft.random.integers(0, 4)))
 

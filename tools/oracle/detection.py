@@ -75,7 +75,7 @@ def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> li
         for shape in reversed(SHAPES)
         for op in OPS
         for magnitude in MAGNITUDES
-        if is_sensible(op, shape, magnitude)
+        if is_sensible(op, shape, magnitude) and not is_long(judge, shape, magnitude)
     ]
     return [one for found in spread(tasks, jobs, say) for one in found]
 
@@ -83,6 +83,11 @@ def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> li
 def is_sensible(op: str, shape: tuple[int, ...], magnitude: float) -> bool:
     """Whether the op has a derivative worth the name there."""
     return not (op in BOUNDED and magnitude > 1.0) and (bool(shape) or op not in SHAPED)
+
+
+def is_long(judge: str, shape: tuple[int, ...], magnitude: float) -> bool:
+    """Slow mode takes seconds for each question about 1,024 entries, and answers it alike at every magnitude."""
+    return judge == "torch slow" and math.prod(shape) > 100 and magnitude != 1.0
 
 
 def searched(judge: str, op: str, shape: tuple[int, ...], magnitude: float, seed: int) -> list[Caught]:

@@ -55,6 +55,8 @@ def ours(function: Callable[..., Any], tensors: list[Any], engine: str, seed: in
             outcome = outcome_of(default_claims().get(code), subject)
         except Unsupported as refusal:
             return Answer(REFUSED, str(refusal))
+        except Exception as error:  # a fault of ours, listed under the table
+            return Answer(REFUSED, f"{type(error).__name__}: {_line(error)}")
     if outcome.verdict is Verdict.AGREE:
         return Answer(FLAT if outcome.vacuous else AGREE)
     if outcome.verdict is Verdict.INCONCLUSIVE:

@@ -176,7 +176,7 @@ def _detection(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
             f"An op's right gradient times 1 + 10^-k, for all entries or for one. {ops} ops, shapes {listed},",
             "magnitudes 1e-3, 1 and 1e3 (not 1e3 where that saturates). A power of ten is seen if it is called",
             "wrong, and so are the larger ones tried. *None*: twice the gradient passes. Alarms: right gradients",
-            "called wrong, which are left out.",
+            "called wrong, which are left out. PyTorch's slow mode is asked about 1,024 entries at magnitude 1 only.",
         ),
         "",
         *_table(
@@ -258,7 +258,17 @@ def _class_table(one: Mapping[str, Any]) -> list[str]:
             *(_share(answered.get(w, 0), seen) for w in ("flat", "inconclusive", "disagree")),
             right["unfair"] + wrong["unfair"], _number(1e3 * right["seconds"] / max(asked, 1)),
         ))  # fmt: skip
-    return _table(heads, rows)
+    return _table(heads, rows) + [f"\nRaised: {name}, {text}." for name, text in _raised(one)]
+
+
+def _raised(one: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Who answered some graphs with another exception than that for a wrong gradient."""
+    for side in ("right", "wrong"):
+        for name, counts in one[side].items():
+            count = counts["words"].get("refused", 0)
+            if count:
+                texts = [text for text in counts["reasons"] if ": " in text or text.startswith("refused")]
+                yield name, f"{count} {side} graphs ({texts[0] if texts else 'unsupported'})"
 
 
 def _counted(part: int, whole: int) -> str:

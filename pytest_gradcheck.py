@@ -21,9 +21,10 @@ SUITE_ID = re.compile(r"(?:.*[/\\])?gradcheck::.")
 """What a printed id of the property suite looks like, also from below the root directory."""
 
 MARKERS = (
-    "gradcheck(domain=None, rtol=1e-6, claims=()): this test is about gradients, --gradcheck-only keeps it; under "
-    "--gradcheck the autograd Functions that it is first to call are checked where `domain` (low, high) allows, until "
-    "a relative error of `rtol` would be seen, with these claims (names or codes) among what must hold",
+    "gradcheck(domain=None, rtol=1e-6, claims=(), nondet_tol=0.0): this test is about gradients, --gradcheck-only "
+    "keeps it; under --gradcheck the autograd Functions that it is first to call are checked where `domain` (low, "
+    "high) allows, until a relative error of `rtol` would be seen, with these claims (names or codes) among what must "
+    "hold; repeated passes may differ by `nondet_tol`",
     "no_gradcheck: --gradcheck leaves this test alone, and --gradcheck-only drops it",
 )
 # option, how argparse stores it, the type of its ini twin, help

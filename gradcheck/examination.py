@@ -16,6 +16,7 @@ import numpy as np
 from gradcheck.arguments import as_subject, find_engine
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
+from gradcheck.checks.determinism import PASSES_REPEAT, not_repeating
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import private
 from gradcheck.checks.passes import place, run, values
@@ -41,6 +42,7 @@ def check(
     *inputs: Any,
     claims: Wanted = None,
     rtol: float = 1e-6,
+    nondet_tol: float = 0.0,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -60,6 +62,8 @@ def check(
         Names or codes of the claims to check; all claims about functions that the engine is capable of by default.
     rtol : float
         The relative error of the derivative that must still be seen.
+    nondet_tol : float
+        How far repeated passes may differ, relative to an array's largest entry.
     engine : str or Engine, optional
         By default the engine whose tensors the inputs are.
     seed : int
@@ -92,7 +96,7 @@ def check(
     name = _name(function)
     with _surroundings_kept(adapter, seed):
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
-        subject = replace(subject, where=_first_run(subject, function))
+        subject = replace(subject, where=_first_run(subject, function), nondet_tol=nondet_tol)
         other = as_subject(function, inputs, adapter, rtol=rtol, seed=seed + 1, name=name)
         start = time.monotonic()
         outcomes, unsupported = _outcomes(chosen, subject, other.function)
@@ -106,6 +110,7 @@ def assert_check(
     *inputs: Any,
     claims: Wanted = None,
     rtol: float = 1e-6,
+    nondet_tol: float = 0.0,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -113,7 +118,7 @@ def assert_check(
 
     Parameters
     ----------
-    function, *inputs, claims, rtol, engine, seed
+    function, *inputs, claims, rtol, nondet_tol, engine, seed
         As in `check`.
 
     Returns
@@ -128,7 +133,7 @@ def assert_check(
         the report.
     """
     __tracebackhide__ = True
-    report = check(function, *inputs, claims=claims, rtol=rtol, engine=engine, seed=seed)
+    report = check(function, *inputs, claims=claims, rtol=rtol, nondet_tol=nondet_tol, engine=engine, seed=seed)
     if not report.ok:
         raise GradcheckFailure(report)
     return report
@@ -139,6 +144,7 @@ def check_module(
     *inputs: Any,
     claims: Wanted = None,
     rtol: float = 1e-6,
+    nondet_tol: float = 0.0,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -151,7 +157,7 @@ def check_module(
     ----------
     module : module
         Of the engine of `inputs`.
-    *inputs, claims, rtol, engine, seed
+    *inputs, claims, rtol, nondet_tol, engine, seed
         As in `check`.
 
     Returns
@@ -177,7 +183,7 @@ def check_module(
             needs_floating=False,
             replays=False,
         )
-        subject = replace(subject, module=copied, where=_first_run(subject, copied))
+        subject = replace(subject, module=copied, where=_first_run(subject, copied), nondet_tol=nondet_tol)
         outcomes, unsupported = _outcomes([c for c in chosen if c.kind == "module"], subject)
         if any(subject.differentiable):
             with private(subject, training=bool(copied.training)) as put:
@@ -245,16 +251,22 @@ def _outcomes(
 ) -> tuple[dict[Claim, Outcome], dict[Claim, str]]:
     """What each claim says, and why the others could not be asked.
 
-    `other` is the subject's function with other random numbers.
+    `other` is the subject's function with other random numbers. Where passes do not repeat, nothing else is judged.
     """
     outcomes: dict[Claim, Outcome] = {}
     unsupported: dict[Claim, str] = {}
-    for claim in claims:
+    changing = ""
+    for claim in sorted(claims, key=lambda claim: claim is not PASSES_REPEAT):
+        if changing:
+            outcomes[claim] = Outcome(Verdict.INCONCLUSIVE, changing)
+            continue
         try:
             outcomes[claim] = outcome_of(claim, subject, other)
         except Unsupported as refusal:
             unsupported[claim] = str(refusal)
-    return outcomes, unsupported
+        else:
+            changing = not_repeating(outcomes[claim])
+    return {claim: outcomes[claim] for claim in claims if claim in outcomes}, unsupported
 
 
 def outcome_of(claim: Claim, subject: Subject, other: Callable[..., Any] | None = None) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradcheck.checks.batching import VMAP_EQUALS_A_LOOP
 from gradcheck.checks.claim import Claim, Claims
+from gradcheck.checks.determinism import PASSES_REPEAT
 from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
 from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
 from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
@@ -34,6 +35,7 @@ DEFAULT = (
     GRAPHS_DO_NOT_INTERFERE,
     EACH_SUBSET_GETS_ITS_GRADIENTS,
     UNUSED_OUTPUTS_COUNT_AS_ZERO,
+    PASSES_REPEAT,
     WORKS_IN_ITS_INPUTS_PRECISION,
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.checks.line import Batches
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Evidence, Finding, UsageError
 from gradcheck.numeric.differences import NARROW
@@ -49,8 +50,12 @@ class Subject:
     noise : float
         The relative round-off of values and gradients, where it is more than that of the inputs' dtypes (see
         `gradcheck.checks.precision.measured_noise`).
+    nondet_tol : float
+        How far repeated passes may differ, relative to an array's largest entry.
     is_summed : bool
         The gradient is looked at through a few weighted sums of the outputs, which costs less where these are many.
+    batches : Batches
+        What is known of `function` under vmap.
     """
 
     engine: Engine
@@ -64,7 +69,9 @@ class Subject:
     salt: bytes = b""
     rtol: float = 1e-6
     noise: float = 0.0
+    nondet_tol: float = 0.0
     is_summed: bool = False
+    batches: Batches = field(default_factory=Batches)
 
     @property
     def epsilon(self) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from gradcheck.arguments import leaves
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Subject
+from gradcheck.checks.determinism import not_repeating
 from gradcheck.checks.inplace import SAME_VALUES
 from gradcheck.checks.passes import place, run
 from gradcheck.checks.precision import measured_noise
@@ -34,6 +35,7 @@ from gradcheck.report.function import FunctionResult, Status
 from gradcheck.verdict import Outcome, Verdict
 
 GRADIENT, FORWARD, LINEAR, SECOND, UNTOUCHED, PRECISION = "GC101", "GC102", "GC103", "GC104", "GC203", "GC701"
+REPEAT = "GC605"
 # These are looked at whatever they cost, the others in this order while the allowance lasts.
 ALWAYS = (GRADIENT, LINEAR, UNTOUCHED)
 ORDER = (*ALWAYS, "GC301", "GC603", "GC604", "GC601", "GC602", FORWARD, SECOND)
@@ -80,7 +82,7 @@ def examine(
     plain = replace(plain, where=where, engine=f"{call.engine}-{call.device}")
     with _quietly(), surroundings.kept(seed), engine.one_thread():
         try:
-            point = point_of(observed, engine, surroundings, meter, rtol=wishes.rtol, seed=seed, where=where or None)
+            point = point_of(observed, engine, surroundings, meter, wishes, seed=seed, where=where or None)
         except NotCallable as problem:
             return replace(plain, reason=str(problem), seconds=meter.seconds)
         examination = Examination(observed, point, meter, wishes, seed)
@@ -173,14 +175,26 @@ class Examination:
         self._precision(claims)
         if self.point.part is not None:
             self._note("large: most claims were asked at a part of the input")
+        if self._repeats(claims):
+            self._ask(claims)
+        self.failures.sort(key=lambda failure: claims.index(failure.claim))
+        if self.failures:
+            self.failures[0] = self._made_small(self.failures[0])
+
+    def _repeats(self, claims: Sequence[Claim]) -> bool:
+        """Whether the same passes give the same numbers; where they do not, nothing else can be judged."""
+        claim = next((claim for claim in claims if claim.code == REPEAT), None)
+        if claim is not None:
+            self._asked(claim, self._subject)
+        return not any(not_repeating(failure.outcome) for failure in self.failures)
+
+    def _ask(self, claims: Sequence[Claim]) -> None:
+        """Every claim at the first input, then what is open at drawn ones."""
         open_claims = [claim for claim in claims if not self._at_first(claim)]
         if self.point.part is not None and not (self.failures or self.excuse):
             self._asked(claims[0], replace(self.point.subject, is_summed=True))
-        self.failures.sort(key=lambda failure: claims.index(failure.claim))
         if not self.failures:
             self._draw(claims[0], open_claims)
-        if self.failures:
-            self.failures[0] = self._made_small(self.failures[0])
 
     def _made_small(self, failure: Failure) -> Failure:
         """The failure on as small a call as can be found, and what its author may want to hear."""
@@ -218,7 +232,7 @@ class Examination:
         """Ask a claim at the input that was seen; whether that settled it."""
         if self.excuse and (claim.code in ABOUT_DERIVATIVES or (claim.code == LINEAR and not self._is_linear)):
             return True
-        if claim.code == PRECISION:
+        if claim.code in (PRECISION, REPEAT):
             return True
         if claim.code not in ALWAYS and self.meter.is_spent:
             self.cut.append(claim.code)

@@ -17,7 +17,7 @@ from gradcheck.engines.base import Engine
 from gradcheck.failures import Unsupported, said
 from gradcheck.functions.portion import portion_of
 from gradcheck.functions.surroundings import Surroundings
-from gradcheck.functions.wishes import Meter
+from gradcheck.functions.wishes import Meter, Wishes
 from gradcheck.observation.call import Call
 from gradcheck.observation.observer import Observed
 from gradcheck.verdict import Verdict
@@ -122,8 +122,8 @@ def point_of(
     engine: Engine,
     surroundings: Surroundings,
     meter: Meter,
+    wishes: Wishes,
     *,
-    rtol: float,
     seed: int,
     where: str | None = None,
 ) -> Point:
@@ -133,8 +133,8 @@ def point_of(
     ----------
     observed : Observed
         One with a call. Where no tensor of it was seen to require grad, all floating ones are differentiated.
-    engine, surroundings, meter
-    rtol, seed
+    engine, surroundings, meter, wishes
+    seed : int
         As in `gradcheck.check`.
     where : str or None
         File and line of the backward.
@@ -151,10 +151,10 @@ def point_of(
 
     def built(precision: Precision) -> Built:
         subject = as_subject(
-            function, call.arguments, engine, rtol=rtol, seed=seed, name=f"{call.function.__name__}.apply",
+            function, call.arguments, engine, rtol=wishes.rtol, seed=seed, name=f"{call.function.__name__}.apply",
             precision=precision, differentiable=wanted, replay=lambda: None,
         )  # fmt: skip
-        subject = replace(subject, where=where)
+        subject = replace(subject, where=where, nondet_tol=wishes.nondet_tol)
         return subject, tuple(function.reseeded(subject.function, seed + k) for k in range(1, STATES + 1))
 
     sizes = frozenset(x for x in leaves(call.arguments) if type(x) is int)

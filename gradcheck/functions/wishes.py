@@ -22,6 +22,8 @@ class Wishes:
     ----------
     rtol : float
         The relative error of the derivative that must still be seen.
+    nondet_tol : float
+        How far repeated passes may differ, relative to an array's largest entry.
     claims : tuple of str
         Names or codes of claims that must hold, those that are optional by default among them.
     domain : pair of floats, or mapping from an argument's position to such a pair, or None
@@ -33,6 +35,7 @@ class Wishes:
     """
 
     rtol: float = 1e-6
+    nondet_tol: float = 0.0
     claims: tuple[str, ...] = ()
     domain: Interval | Mapping[int, Interval] | None = None
     strict: bool = False

@@ -72,15 +72,16 @@ class Judge:
         plain = FunctionResult(name, call.place, signature="torch.autograd.gradcheck", status=Status.UNCHECKED)
         if not self.budget.left(name):
             return replace(plain, reason="the budget was spent")
-        rtol, claims = asked.get("rtol", Wishes().rtol), asked.get("claims", ())
+        given = {"rtol": Wishes().rtol, **{key: asked[key] for key in ("rtol", "nondet_tol") if key in asked}}
+        claims = asked.get("claims", ())
 
         def work() -> FunctionResult:
             start = time.monotonic()
             try:
-                report = check(function, *call.inputs, seed=self.seed, rtol=rtol)
+                report = check(function, *call.inputs, seed=self.seed, **given)
                 if claims and not report.failures:
                     # Those that are optional by default have to hold where they are named.
-                    report = check(function, *call.inputs, seed=self.seed, rtol=rtol, claims=claims)
+                    report = check(function, *call.inputs, seed=self.seed, **given, claims=claims)
             except UsageError as error:
                 return replace(plain, reason=str(error))
             return _result_of(report, replace(plain, seconds=time.monotonic() - start))

@@ -31,7 +31,7 @@ EVALUATIONS_A_SECOND = 1_000
 and all, at half of its speed."""
 _DEFAULT_SECONDS = 20.0
 _FUNCTION = re.compile(r"[\w.]+:[\w.<>]+")
-_KEYWORDS = ("domain", "rtol", "claims")
+_KEYWORDS = ("domain", "rtol", "claims", "nondet_tol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,12 @@ def _rtol(value: Any, claims: Claims) -> float:
     return float(value)
 
 
+def _nondet_tol(value: Any, claims: Claims) -> float:
+    if not isinstance(value, (int, float)) or not 0.0 <= value < 1.0:
+        raise UsageError(f"marker gradcheck: expected nondet_tol of 0 or more, below 1, got {value!r}")
+    return float(value)
+
+
 def _claims(value: Any, claims: Claims) -> tuple[str, ...]:
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple, set)) else ()
     if not names or not all(isinstance(name, str) for name in names):
@@ -202,7 +208,7 @@ def _is_interval(value: Any) -> bool:
     return is_pair and all(isinstance(x, (int, float)) for x in value) and value[0] < value[1]
 
 
-_READ: Mapping[str, Any] = {"domain": _domain, "rtol": _rtol, "claims": _claims}
+_READ: Mapping[str, Any] = {"domain": _domain, "rtol": _rtol, "claims": _claims, "nondet_tol": _nondet_tol}
 
 
 def wishes_for(function: type, asked: Mapping[str, Any], options: Options) -> Wishes:

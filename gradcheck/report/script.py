@@ -358,9 +358,11 @@ class _Draft:
             return templates.TWO_GRAPHS.format(order=order, which=0 if shown.way == "first" else 1)
         if finding.code == "GC601":
             return templates.USED_TWICE if shown.way == "two calls" else templates.ACCUMULATED
-        if finding.code in ("GC301", "GC701"):
-            template = templates.LAYOUT if finding.code == "GC301" else templates.PRECISION
-            return template.replace("{result}", result)
+        if finding.code == "GC605" and shown.way == "later backward":
+            return templates.USED_AGAIN
+        replaced = {"GC301": templates.LAYOUT, "GC605": templates.REPEATED, "GC701": templates.PRECISION}
+        if finding.code in replaced:
+            return replaced[finding.code].replace("{result}", result)
         if finding.code == "GC105":
             own = "pulled(x, [y for y, _ in pairs], [v for _, v in pairs])[WANTED.index(K)]"
             return templates.BATCHED.replace("{result}", own if shown.output is None else "outputs[K]")

@@ -262,6 +262,22 @@ torch.autograd.backward([*ys, *zs], [*vs, *ws])
 found = 0.0 if x[K].grad is None else x[K].grad[ENTRY].item()
 """
 
+REPEATED = '''
+def again():
+    """The number that changes, from a pass of its own."""
+    x, u = leaves(point()), cotangents()
+    return {result}[ENTRY].item()
+
+
+expected = again()
+found = next((other for other in (again() for _ in range(100)) if other != expected), expected)
+'''
+USED_AGAIN = """
+x = leaves(point())
+outputs = recorded(x, cotangents())
+expected, found = [pulled(x, *outputs, retain_graph=True)[WANTED.index(K)][ENTRY].item() for _ in range(2)]
+"""
+
 SUBSET = """
 expected = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()  # all of them require grad
 WANTED = SUBSET

@@ -79,7 +79,7 @@ class TestOwn:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("tol=1", "marker gradcheck: unknown keyword 'tol'; known are domain, rtol, claims"),
+        ("tol=1", "marker gradcheck: unknown keyword 'tol'; known are domain, rtol, claims, nondet_tol"),
         ("1e-3", "marker gradcheck: expected keywords only, got 0.001"),
         ("rtol=2", "marker gradcheck: expected rtol between 0 and 1, got 2"),
         ("rtol='x'", "marker gradcheck: expected rtol between 0 and 1, got 'x'"),

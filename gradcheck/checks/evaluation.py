@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.checks.claim import Subject, coarsest
+from gradcheck.checks.line import BatchedLine, Line, can_batch
 from gradcheck.numeric.differences import NARROW, Curve, Floats
 from gradcheck.program import Array, Program
 
@@ -111,21 +112,19 @@ class Evaluation:
 
     def curve(self, directions: dict[int, Floats], size: int, *, dense: bool) -> Curve:
         """The function's own outputs, `size` of them, along a line."""
-        inputs = list(self.subject.inputs)
-        movers = [(k, _mover(inputs[k], v, dense)) for k, v in directions.items()]
+        subject = self.subject
+        movers = {k: _mover(self.point(k), v, dense) for k, v in directions.items()}
 
-        def phi(t: float) -> Floats:
-            for k, mover in movers:
-                inputs[k] = mover(t)
-            try:
-                values = flat(self._sample(inputs))
-            except (ArithmeticError, ValueError, RuntimeError, IndexError):
-                if t == 0.0:
-                    raise
-                return np.full(size, np.nan)
-            return values if values.size == size else np.full(size, np.nan)
+        def sample(inputs: Sequence[Array]) -> Floats:
+            return flat(self._sample(inputs))
 
-        return phi
+        if self._given is not None or not can_batch(subject.engine, subject.program):
+            return Line(sample, subject.inputs, movers, size)
+        return BatchedLine(
+            sample, subject.inputs, movers, size,
+            engine=subject.engine, function=subject.function,
+            batch=subject.batches.of(subject.function), epsilon=self.epsilon,
+        )  # fmt: skip
 
     def _plain(self, inputs: Sequence[Array]) -> list[Array]:
         subject = self.subject

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tools.oracle import planted_page
+from tools.oracle.markdown import counted, number, prose, share, table
 from tools.oracle.store import Part, load
 
 Data = Sequence[Mapping[str, Any]]
@@ -24,7 +25,6 @@ SEEN, SEEN_NEAR = 0.95, 0.85
 NEAR = ("near_kink", "edge")
 EXCEEDED = 1e-3
 COVERED = ("smooth", "ill_scaled", "stiff", "near_kink", "edge")
-DIAGNOSED = 0.80
 COSTLY = 50
 
 TITLES = {
@@ -52,7 +52,7 @@ WHAT = {
 def write(path: Path, directory: Path) -> list[str]:
     """Write the page; returns the targets that are missed, in words."""
     sections = {
-        "detection": _detection, "alarms": _alarms, "second": _second, "planted": _planted, "cost": _cost,
+        "detection": _detection, "alarms": _alarms, "second": _second, "planted": planted_page.section, "cost": _cost,
     }  # fmt: skip
     parts = {name: found for name in sections if (found := load(directory, name)) is not None}
     body: list[str] = []
@@ -74,7 +74,7 @@ def _head(parts: Mapping[str, Part]) -> list[str]:
         f"Written by `python -m tools.oracle` on {' and '.join(dates)}. {_machine()}.",
         f"Python {platform.python_version()}, {', '.join(_versions())}.",
         "",
-        *_prose(
+        *prose(
             "Every checker runs with its defaults. *Ours* is GC101 as `gradcheck.check` asks it, at rtol 1e-6;",
             "the checkers of JAX and HIPS autograd run in reverse mode. Truth is dual numbers in mpmath to fifty",
             "digits, checked against difference quotients in 120 digits. `python -m tools.oracle --replay",
@@ -110,21 +110,7 @@ def _options(part: Part) -> str:
 
 def _targets(targets: Sequence[tuple[str, str, bool]]) -> list[str]:
     rows = [(what, found, "met" if is_met else "**missed**") for what, found, is_met in targets]
-    return ["## Targets", "", *_table(("target", "found", ""), rows), ""]
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    lines = [f"| {' | '.join(heads)} |", f"|---{'|--:' * (len(heads) - 1)}|"]
-    return lines + [f"| {' | '.join(str(cell) for cell in row)} |" for row in rows]
-
-
-def _prose(*lines: str) -> list[str]:
-    """A paragraph."""
-    return textwrap.wrap(" ".join(lines), 118, break_long_words=False, break_on_hyphens=False)
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{100.0 * part / whole:.3g} %" if whole else "–"
+    return ["## Targets", "", *table(("target", "found", ""), rows), ""]
 
 
 # --- detection ------------------------------------------------------------------------------------------------------
@@ -172,14 +158,14 @@ def _detection(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
     lines = [
         "## The smallest error seen",
         "",
-        *_prose(
+        *prose(
             f"An op's right gradient times 1 + 10^-k, for all entries or for one. {ops} ops, shapes {listed},",
             "magnitudes 1e-3, 1 and 1e3 (not 1e3 where that saturates). A power of ten is seen if it is called",
             "wrong, and so are the larger ones tried. *None*: twice the gradient passes. Alarms: right gradients",
             "called wrong, which are left out. PyTorch's slow mode is asked about 1,024 entries at magnitude 1 only.",
         ),
         "",
-        *_table(
+        *table(
             ("", "uniform, median", "uniform, worst", "one entry of 1,024, median", "one entry, worst", "alarms"), rows
         ),
         "",
@@ -206,7 +192,7 @@ def _by_op(ours: Data) -> list[str]:
             found = [[one for one in own if one["place"] == place] for place in places]
             cells.append(" / ".join(_power(_worst(some)) for some in found if some) or "–")
         rows.append((op, *cells))
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 # --- alarms ---------------------------------------------------------------------------------------------------------
@@ -222,9 +208,9 @@ def _alarms(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         "",
         *(f"- *{TITLES[kind]}*: {what}" for kind, what in WHAT.items()),
         "",
-        *_prose(
+        *prose(
             "*Flat*: agrees that the derivative is zero to the eye; `gradcheck.check` calls that inconclusive,",
-            "since nothing was tested. Wrong graphs are the same with the gradient times 1.001 (a quarter of them",
+            "since nothing was tested. Wrong graphs are the same with the gradient times 1.001 (a fifth of them",
             "for ours on refengine), which is within the default tolerance of PyTorch's checker. Left out: right",
             "graphs that a library itself gives a wrong gradient for, and wrong ones whose error is within a",
             "kink's interval or in a derivative below 1e-9 of the function's size. The last column is the CPU",
@@ -253,12 +239,12 @@ def _class_table(one: Mapping[str, Any]) -> list[str]:
         said, answered = right["words"], wrong["words"]
         asked = tried + right["unfair"] + said.get("refused", 0)
         rows.append((
-            name, f"{tried:,}", *(_share(said.get(w, 0), tried) for w in ("agree", "flat", "inconclusive")),
-            _counted(said.get("disagree", 0), tried), f"{seen:,}", _counted(answered.get("agree", 0), seen),
-            *(_share(answered.get(w, 0), seen) for w in ("flat", "inconclusive", "disagree")),
-            right["unfair"] + wrong["unfair"], _number(1e3 * right["seconds"] / max(asked, 1)),
+            name, f"{tried:,}", *(share(said.get(w, 0), tried) for w in ("agree", "flat", "inconclusive")),
+            counted(said.get("disagree", 0), tried), f"{seen:,}", counted(answered.get("agree", 0), seen),
+            *(share(answered.get(w, 0), seen) for w in ("flat", "inconclusive", "disagree")),
+            right["unfair"] + wrong["unfair"], number(1e3 * right["seconds"] / max(asked, 1)),
         ))  # fmt: skip
-    return _table(heads, rows) + [f"\nRaised: {name}, {text}." for name, text in _raised(one)]
+    return table(heads, rows) + [f"\nRaised: {name}, {text}." for name, text in _raised(one)]
 
 
 def _raised(one: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
@@ -269,10 +255,6 @@ def _raised(one: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             if count:
                 texts = [text for text in counts["reasons"] if ": " in text or text.startswith("refused")]
                 yield name, f"{count} {side} graphs ({texts[0] if texts else 'unsupported'})"
-
-
-def _counted(part: int, whole: int) -> str:
-    return "0" if part == 0 else f"{part:,} ({_share(part, whole)})"
 
 
 def _class_targets(one: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
@@ -287,7 +269,7 @@ def _class_targets(one: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     limit = INCONCLUSIVE.get(kind, UNDECIDED)
     undecided = right["words"].get("inconclusive", 0)
     found.append((
-        f"{title}: inconclusive at most {100 * limit:g} %", _share(undecided, _tried(right)),
+        f"{title}: inconclusive at most {100 * limit:g} %", share(undecided, _tried(right)),
         undecided <= limit * _tried(right),
     ))  # fmt: skip
     passed = sum(counts["words"].get("agree", 0) for counts in wrongs)
@@ -296,7 +278,7 @@ def _class_targets(one: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     least = SEEN_NEAR if kind in NEAR else SEEN
     caught = wrong["words"].get("disagree", 0)
     found.append((
-        f"{title}: wrong ones called so at least {100 * least:g} %", _share(caught, _tried(wrong)),
+        f"{title}: wrong ones called so at least {100 * least:g} %", share(caught, _tried(wrong)),
         caught >= least * _tried(wrong),
     ))  # fmt: skip
     if kind in COVERED:
@@ -316,16 +298,16 @@ def _coverage(data: Data) -> list[str]:
         found = one["coverage"]
         rows.append((
             TITLES[one["kind"]], f"{found['outputs']:,}", f"{found['estimated']:,}", found["exceeded"],
-            _share(found["exceeded"], found["estimated"]), f"{found['worst']:.3g}",
+            share(found["exceeded"], found["estimated"]), f"{found['worst']:.3g}",
             f"{found['evaluations'] / max(found['graphs'], 1):.0f}",
         ))  # fmt: skip
     return [
-        *_prose(
+        *prose(
             "One line through each graph, `numeric.differences.differentiate` against the truth, for each output;",
             "at a kink the one-sided derivatives.",
         ),
         "",
-        *_table(heads, rows),
+        *table(heads, rows),
     ]
 
 
@@ -340,29 +322,23 @@ def _second(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
             wrong = one["wrong"][name]
             tried, seen, said, answered = _tried(right), _tried(wrong), right["words"], wrong["words"]
             rows.append((
-                TITLES[one["kind"]], name, tried, _counted(said.get("disagree", 0), tried),
-                _share(said.get("inconclusive", 0), tried), seen,
-                _counted(answered.get("agree", 0) + answered.get("flat", 0), seen),
-                _share(answered.get("inconclusive", 0), seen), _share(answered.get("disagree", 0), seen),
+                TITLES[one["kind"]], name, tried, counted(said.get("disagree", 0), tried),
+                share(said.get("inconclusive", 0), tried), seen,
+                counted(answered.get("agree", 0) + answered.get("flat", 0), seen),
+                share(answered.get("inconclusive", 0), seen), share(answered.get("disagree", 0), seen),
             ))  # fmt: skip
     lines = [
         "## Second order",
         "",
-        *_prose(
+        *prose(
             "Graphs in PyTorch with a right first derivative, whose second one is right, or off by a factor of",
             "1.001; *ours* is GC104.",
         ),
         "",
-        *_table(heads, rows),
+        *table(heads, rows),
         "",
     ]
     return lines, []
-
-
-def _planted(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
-    from tools.oracle import planted_page
-
-    return planted_page.section(data, _table, _share, DIAGNOSED)
 
 
 def _cost(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
@@ -371,7 +347,7 @@ def _cost(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         calls, ratios = one["calls"], one["ratios"]
         rows.append((
             f"{one['size']:,}", *(f"{calls[name]:,}" for name in calls),
-            *(_number(one["milliseconds"][name]) for name in calls), *(_spread(ratios[name]) for name in ratios),
+            *(number(one["milliseconds"][name]) for name in calls), *(_spread(ratios[name]) for name in ratios),
         ))  # fmt: skip
         if one["size"] >= COSTLY:
             found = f"{calls['ours']:,} against {calls['torch slow']:,}"
@@ -387,21 +363,16 @@ def _cost(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
     lines = [
         "## Cost",
         "",
-        *_prose(
+        *prose(
             "A ten-op function of n numbers with n results, each of which depends on all inputs; CPU time, medians of",
             "interleaved rounds (10 to 90 % in parentheses). Ours is `gradcheck.check` with GC101 alone. Every checker",
             f"accepts the right gradient{passing}.",
         ),
         "",
-        *_table(heads, rows),
+        *table(heads, rows),
         "",
     ]
     return lines, targets
-
-
-def _number(value: float) -> str:
-    """Two or three digits, without an exponent."""
-    return f"{value:,.0f}" if value >= 100.0 else f"{value:.2g}"
 
 
 def _spread(found: Sequence[float]) -> str:

@@ -15,7 +15,7 @@ def section(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
     """The lines, and the targets: what, what was found, whether it is met."""
     tried = sum(one["seeds"] for one in data)
     caught = sum(one["caught"] for one in data)
-    alarms = sum(one["alarms"] for one in data)
+    alarms, twins = sum(one["alarms"] for one in data), sum(one["twins"] for one in data)
     named = sum(one["named"] for one in data)
     missed = [one for one in data if one["caught"] < one["seeds"] or one["alarms"]]
     seeds = max((one["seeds"] for one in data), default=0)
@@ -23,8 +23,8 @@ def section(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         "## Planted mistakes",
         "",
         *prose(
-            f"{len(data)} wrong functions and their right twins, each {seeds} times with another seed, through what a",
-            "user's call gives: of a Function what `pytest --gradcheck` does with one observed call, in JAX",
+            f"{len(data)} wrong functions, each {seeds} times with another seed, and their right twins at every fourth,",
+            "through what a user's call gives: of a Function what `pytest --gradcheck` does with one observed call, in JAX",
             "`gradcheck.explore`. *Named*: the diagnosis names the mistake that was planted. Peers are asked at the",
             "same inputs, once; those of other engines, or that cannot be called so, are not counted.",
         ),
@@ -40,7 +40,7 @@ def section(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
             f"{caught:,} of {tried:,}",
             0 < tried == caught,
         ),
-        ("no alarm on their right twins", f"{alarms} in {tried:,}", alarms == 0),
+        ("no alarm on their right twins", f"{alarms} in {twins:,}", alarms == 0),
         ("the diagnosis names the mistake in at least 80 %", share(named, caught), named >= DIAGNOSED * max(caught, 1)),
     ]
     return lines, targets

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from gradcheck.program import Array
 
@@ -23,6 +24,24 @@ class Capability(StrEnum):
     TAPE = "recorded leaves"
     MODULES = "modules"
     VMAP = "vmap"
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What an engine chose where mathematics leaves a choice.
+
+    Attributes
+    ----------
+    complex_gradient : str
+        "conjugate": reverse mode gives dL/dRe + i dL/dIm for a real L, as PyTorch does; "plain": dL/dRe - i dL/dIm, as
+        JAX does. A rule of the one kind is wrong in an engine of the other. As pairs of real numbers both are the same.
+    kinks : mapping
+        For each op (refengine's name) whose derivative at a kink or a tie is not what refengine declares: from the
+        place (a number, or "tie") to the derivative there, "split", or NaN where the engine gives none.
+    """
+
+    complex_gradient: Literal["conjugate", "plain"] = "conjugate"
+    kinks: Mapping[str, Mapping[float | str, float | str]] = field(default_factory=dict)
 
 
 class Linearized(Protocol):
@@ -86,6 +105,7 @@ class Engine(Tape, Protocol):
     name: str
     device: str
     capabilities: frozenset[Capability]
+    conventions: Conventions
     refusals: tuple[type[Exception], ...]
     """The exceptions by which the engine refuses what is not allowed (a stale save, an in-place step on a leaf)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,13 +14,30 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gradcheck.engines.base import Capability, Function
+from gradcheck.engines.base import Capability, Conventions, Function
 from gradcheck.engines.jaxops import OPS
 from gradcheck.failures import Unsupported, UsageError
 from gradcheck.program import Array
 
+# What JAX says where PyTorch takes axis 0 of a scalar for the scalar itself.
+_SCALAR_AXIS = "out of bounds for array of dimension 0"
 # How deep a rule may be hidden behind wrappers and functions that a function names.
 _DEPTH = 4
+
+
+# Found by asking JAX 0.10. Its clip is a minimum of a maximum, each of which splits a tie.
+_HALVES: Mapping[float | str, float | str] = {-1.0: 0.5, 1.0: 0.5, "tie": 0.5}
+CONVENTIONS = Conventions(
+    complex_gradient="plain",
+    kinks={
+        "abs": {0.0: 1.0},
+        "leaky_relu": {0.0: 1.0},
+        "clamp": _HALVES,
+        "clamp_min": _HALVES,
+        "clamp_max": _HALVES,
+        "norm": {0.0: math.nan},
+    },
+)
 
 
 class JaxEngine:
@@ -40,6 +58,7 @@ class JaxEngine:
 
     name = "jax"
     capabilities = frozenset({Capability.FORWARD_MODE, Capability.HIGHER_ORDER, Capability.VMAP})
+    conventions = CONVENTIONS
     refusals: tuple[type[Exception], ...] = (TypeError, ValueError, NotImplementedError, RuntimeError)
 
     def __init__(self, device: str = "cpu") -> None:
@@ -61,8 +80,13 @@ class JaxEngine:
         """Call op `op` with PyTorch's arguments."""
         if not self.supports(op, inplace=inplace):
             raise UsageError(f"{self.name}: has no op {op + '_' if inplace else op!r}")
-        with self.evaluating():
-            return OPS[op](self.library, *args, **kwargs)
+        try:
+            with self.evaluating():
+                return OPS[op](self.library, *args, **kwargs)
+        except ValueError as error:
+            if _SCALAR_AXIS in str(error):
+                raise Unsupported("jax has no axis of a scalar") from error
+            raise
 
     # Tensors ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.engines.base import Capability, Function, Linearized
+from gradcheck.engines.base import Capability, Conventions, Function, Linearized
 from gradcheck.engines.keeping import bring_back, keeper_of_buffer, keeper_of_gradient, keeper_of_values
 from gradcheck.engines.memory import Copying
 from gradcheck.engines.recorded import recorded
@@ -49,6 +49,7 @@ class TorchLike(Copying):
     name: str
     refusals: tuple[type[Exception], ...] = (RuntimeError,)
     capabilities = frozenset(Capability) - {Capability.VMAP}
+    conventions = Conventions()
 
     def __init__(self, library: Any, device: str = "cpu") -> None:
         self.library = library

@@ -295,3 +295,35 @@ def test_an_op_that_it_lacks_is_refused(adapter):
     assert not adapter.supports("add", inplace=True)
     with pytest.raises(UsageError, match="has no op"):
         adapter.call("no_such_op", (), {})
+
+
+# Kinks and ties -----------------------------------------------------------------------------------------------------
+
+AT_KINKS = {
+    ("abs", 0.0): lambda x: jnp.abs(x),
+    ("leaky_relu", 0.0): lambda x: jax.nn.leaky_relu(x),
+    ("clamp", -1.0): lambda x: jnp.clip(x, -1.0, 1.0),
+    ("clamp", 1.0): lambda x: jnp.clip(x, -1.0, 1.0),
+    ("clamp_min", -1.0): lambda x: jnp.clip(x, min=-1.0),
+    ("clamp_max", 1.0): lambda x: jnp.clip(x, max=1.0),
+    ("norm", 0.0): lambda x: jnp.linalg.norm(x[None]),
+}
+
+
+@pytest.mark.parametrize(("op", "place"), AT_KINKS)
+def test_the_declared_derivative_at_a_kink_is_the_one_that_it_has(adapter, op, place):
+    at = adapter.linearized(AT_KINKS[op, place], [adapter.tensor(np.array(place))], [True])
+    (found,) = at.pull([adapter.tensor(np.array(1.0))])
+    np.testing.assert_equal(float(found), adapter.conventions.kinks[op][place])
+
+
+def test_the_gradient_of_a_complex_number_is_the_conjugate_of_pytorchs(adapter):
+    torch = pytest.importorskip("torch")
+    (found,) = adapter.linearized(lambda z: jnp.abs(z) ** 2, [adapter.tensor(Z)], [True]).pull([adapter.tensor(X)])
+    z = torch.tensor(Z, requires_grad=True)
+    (z.abs() ** 2).backward(torch.tensor(X))
+    assert (adapter.conventions.complex_gradient, engine("torch").conventions.complex_gradient) == (
+        "plain",
+        "conjugate",
+    )
+    np.testing.assert_allclose(adapter.array(found).conj(), z.grad.numpy(), rtol=1e-12)

@@ -9,6 +9,7 @@ import pytest
 
 mpmath = pytest.importorskip("mpmath")
 
+import gradcheck  # noqa: E402
 from tools.oracle import detection, exact, graph_facts, page, store  # noqa: E402
 from tools.oracle.alarms import Alarms, Counts, Coverage, chunk, replay  # noqa: E402
 from tools.oracle.classes import CLASSES  # noqa: E402
@@ -106,6 +107,15 @@ def test_right_graphs_raise_no_alarm_and_wrong_ones_never_agree(kind):
         assert judge(graph, None).word != DISAGREE, graph.id
         if graph_facts.shows(graph, "refengine"):
             assert judge(graph, WRONG).word != AGREE, graph.id
+
+
+@pytest.mark.parametrize("factor", [None, WRONG], ids=["right", "wrong"])
+def test_judge_of_ours_says_what_the_public_check_says(factor):
+    graph = draw("stiff", 2)
+    report = gradcheck.check(
+        graph.function("refengine", factor), *graph.tensors("refengine"), claims="GC101", seed=graph.seed
+    )
+    assert JUDGES["ours on refengine"][1](graph, factor).word == report.verdict.value
 
 
 def test_error_within_a_kink_interval_does_not_show():

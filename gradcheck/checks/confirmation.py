@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradcheck.checks.move import Move, aligned, alone, drawn, fresh, moving, together
+from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.differences import DEEP, EFFORTS, KINK, NOISE, Derivative, Floats
 from gradcheck.numeric.verdict import Comparison
@@ -49,7 +50,17 @@ def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: D
     is_smooth = bool(found.smooth[u != 0.0].all())
     if is_smooth and (at.kinked or not _is_differentiable(at, move, u)) and not _is_wrong_nearby(at, move, u):
         return result.inconclusive(KINK)
+    if is_smooth and _is_contradicted(at, move, u, found):
+        return result.inconclusive(NOISE)
     return result
+
+
+def _is_contradicted(at: Viewpoint, move: Move, u: Floats, found: Derivative) -> bool:
+    """Whether a method that shares nothing with the ladder finds the gradient right: then one of the two errs."""
+    second = tangents(at, move, found)
+    if second is None or not np.isfinite(second.error[u != 0.0]).all():
+        return False
+    return at.compare(second, move, u, last=True, doubt=at.doubt(move, u)).verdict is Verdict.AGREE
 
 
 def _last(move: Move) -> int:

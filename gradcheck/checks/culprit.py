@@ -9,9 +9,10 @@ import numpy as np
 
 from gradcheck.checks.move import Entries, Move, moving, only
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import DEEP, Floats
+from gradcheck.numeric.differences import DEEP, EFFORTS, Derivative, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.program import Array
+from gradcheck.verdict import Verdict
 
 # Entries up to which a failing Jacobian is formed whole; beyond, halves are followed to the wrong entry.
 WHOLE = 32
@@ -53,6 +54,27 @@ def located(at: Viewpoint, move: Move, u: Floats, detail: str = "") -> Wrong:
         k, _index(at, k, i), here.analytic / step, here.numeric / step, here.error / abs(step),
         detail or "one projection on a random cotangent", at.evaluation.cotangents(u),
     )  # fmt: skip
+
+
+def hunted(at: Viewpoint, move: Move, u: Floats) -> tuple[Move, Derivative, Comparison] | None:
+    """The largest part of a move along which a difference that is small beside the whole disagrees.
+
+    One entry of many that is wrong by the resolution asked for is below it in the projection. Halves are followed to
+    where the difference stands out, in O(log n) ladders.
+    """
+    entries = moving(move)
+    while entries[0].size > 1:
+        half = entries[0].size // 2
+        halves: list[Entries] = [(entries[0][:half], entries[1][:half]), (entries[0][half:], entries[1][half:])]
+        entries = max(halves, key=lambda part: _gap(at, part, move, u)[0])
+        part = only(at.evaluation, move, entries)
+        found = at.measure(at.ladder(part), EFFORTS - 1)
+        result = at.compare(found, part, u, last=True)
+        if result.verdict is Verdict.DISAGREE:
+            return part, found, result
+        if abs(result.analytic - result.numeric) <= result.error:
+            return None
+    return None
 
 
 def _gap(at: Viewpoint, entries: Entries, move: Move, u: Floats) -> tuple[float, Comparison, float]:

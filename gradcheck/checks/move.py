@@ -34,12 +34,15 @@ class Move:
         Each entry moves by its own size, by a power of two, so that the smallest steps are worth looking at.
     aligned : bool
         Each entry moves as its gradient points, so that what is wrong by one factor everywhere adds up.
+    wide : bool
+        The entries of another scale than the largest move as far as the others: agreement tells, and no more.
     """
 
     directions: dict[int, Floats]
     dense: bool
     deep: bool = False
     aligned: bool = False
+    wide: bool = False
 
     @property
     def entries(self) -> int:
@@ -58,6 +61,18 @@ def drawn(evaluation: Evaluation, random: np.random.Generator, group: Sequence[i
     if not dense:
         made = {k: _joined(evaluation.point(k), v) for k, v in made.items()}
     return Move(made, dense)
+
+
+def across(evaluation: Evaluation, random: np.random.Generator) -> Move | None:
+    """A wide move of all entries of another scale than their input's largest; None where there are none."""
+    made: dict[int, Floats] = {}
+    for k in evaluation.moved:
+        point = evaluation.point(k)
+        small = directions.is_of_another_scale(point)
+        if small.any():
+            few = evaluation.epsilon > FEW_DIGITS
+            made[k] = np.where(small, directions.direction(random, point, few=few, wide=True), 0.0)
+    return Move(made, dense=True, wide=True) if made else None
 
 
 def masked(evaluation: Evaluation, move: Move, keep: dict[int, Flags]) -> Move:

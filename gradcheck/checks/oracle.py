@@ -10,11 +10,12 @@ import numpy as np
 from gradcheck.checks import move as moves
 from gradcheck.checks import parts
 from gradcheck.checks.confirmation import confirmed
-from gradcheck.checks.culprit import Wrong, located
+from gradcheck.checks.culprit import Wrong, hunted, located
 from gradcheck.checks.evaluation import Evaluation, shares_memory
 from gradcheck.checks.move import Move
 from gradcheck.checks.parts import Piece
 from gradcheck.checks.roundoff import fills_float32
+from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import (
@@ -32,8 +33,12 @@ from gradcheck.numeric.verdict import ZERO, Comparison, Survey, survey
 from gradcheck.verdict import Verdict
 
 # Agreement ends the search for precision once one entry that is wrong by ten resolutions would have shown. An entry's
-# part of a projection of n is about 1 / sqrt(n), that of the smallest, one of sixteen, so much less.
-WEAKEST = 0.5
+# part of a projection of n is about 1 / sqrt(n), that of the smallest, one of sixteen, so much less. Half a resolution
+# is enough where the short ladder was not: what is left then is noise, and more steps gain little.
+WEAKEST = 1.0 / 32.0
+WEAK = 0.5
+# Sizes for which the line along the gradient would take more evaluations than a difference quotient for each entry.
+FEW, ENOUGH = 50, 100
 # So many different values that fit into float32 are no coincidence.
 DISTINCT = 6
 
@@ -107,7 +112,8 @@ class Oracle:
         cotangents = [np.where(at.finite, u, 0.0) for u in (first, directions.opposite(self.random, first))]
         surveyed = self._surveyed(cotangents)
         seen: list[Comparison] = []
-        for move in self._plan(cotangents, surveyed):
+        wide = moves.across(self.evaluation, self.random)
+        for move in [*self._plan(cotangents, surveyed), *([] if wide is None else [wide])]:
             ladder = at.ladder(move, self._noise)
             for u in cotangents:
                 result = self._pair(ladder, move, u)
@@ -143,7 +149,7 @@ class Oracle:
         for line, dense in enumerate((False, shares)):
             move = moves.drawn(self.evaluation, self.random, order, dense=dense)
             if line:
-                move = moves.aligned(self.evaluation, move, at.gradient(cotangents[0]))
+                move = self._aligned(move, cotangents[0])
             ladder = at.ladder(move, self._noise)
             derivative = at.measure(ladder, 0)
             self._noise = ladder.noise
@@ -167,13 +173,14 @@ class Oracle:
             left = [group for group, fine in zip(self.groups, resolved, strict=True) if not fine]
             if len(left) > 1 and self._is_flat([k for group in left for k in group], cotangents):
                 return []
-            return [self._drawn(group, dense=False) for group in left]
+            made = [self._drawn(group, dense=False) for group in left]
+            return made + [self._aligned(move, cotangents[0]) for move in made if not FEW <= move.entries < ENOUGH]
         groups = [*self.groups, evaluation.moved]
         made = [self._drawn(group, dense=False) for group in groups]
         # Entries that share memory move together in the first pass and apart in the last.
         if any(shares_memory(evaluation.point(k)) for k in evaluation.moved):
             made[-1] = self._drawn(groups[-1], dense=True)
-        made.append(moves.aligned(evaluation, made[-1], self.at.gradient(cotangents[0])))
+        made.append(self._aligned(made[-1], cotangents[0]))
         if not self.at.finite.all():
             made = [self._without_broken(move, cotangents) for move in made]
         return [move for move in made if not move.is_still]
@@ -187,6 +194,10 @@ class Oracle:
 
     def _drawn(self, group: Sequence[int], *, dense: bool) -> Move:
         return moves.drawn(self.evaluation, self.random, group, dense=dense)
+
+    def _aligned(self, move: Move, u: Floats) -> Move:
+        """The same entries, each as its gradient points."""
+        return moves.aligned(self.evaluation, move, self.at.gradient(u))
 
     def _without_broken(self, move: Move, cotangents: Sequence[Floats]) -> Move:
         """Hold still what feeds an output that is not finite: 0 times an infinite derivative is NaN, by right."""
@@ -203,23 +214,37 @@ class Oracle:
         for effort in range(EFFORTS):
             found = self.at.measure(ladder, effort)
             result = self.at.compare(found, move, u, last=effort == EFFORTS - 1)
-            fine = result.zero or result.error <= WEAKEST * self.rtol * result.scale / np.sqrt(move.entries)
+            weakest = (WEAK if effort else WEAKEST) * self.rtol * result.scale / np.sqrt(move.entries)
             if result.verdict is Verdict.AGREE and effort < EFFORTS - 1:
-                if fine or effort > 0:
+                if result.zero or result.error <= weakest:
                     return result
                 agreed = result
         if result.verdict is Verdict.DISAGREE:
             return self._confirmed(move, u, result, found)
         if result.verdict is Verdict.AGREE and found.smooth[u != 0.0].all():
-            return result
+            return self._pursued(move, u, result)
         if agreed is not None:
             return agreed
         if self.strict_precision and result.reason == NOISE and self._is_float32(ladder):
             return located(self.at, move, u, "float64 in and out, but the values are those of float32 arithmetic")
         return self._in_parts(move, u, found, result)
 
+    def _pursued(self, move: Move, u: Floats, result: Comparison) -> Comparison | Wrong:
+        """What agrees but for a difference of more than the estimate: one entry of many may be wrong."""
+        if result.zero or abs(result.analytic - result.numeric) <= result.error or self.evaluation.is_narrow:
+            return result
+        part = hunted(self.at, move, u)
+        wrong = None if part is None else self._confirmed(part[0], u, part[2], part[1])
+        return wrong if isinstance(wrong, Wrong) else result
+
     def _confirmed(self, move: Move, u: Floats, result: Comparison, found: Derivative) -> Comparison | Wrong:
+        if move.wide:
+            decided = self._decided(parts.by_entry(self.at, move, u))
+            return result.inconclusive(NOISE) if decided is None else decided
         result = confirmed(self.at, move, u, result, found)
+        if result.verdict is Verdict.INCONCLUSIVE and result.reason == NOISE and not move.deep:
+            decided = self._decided(parts.by_entry(self.at, move, u))
+            return result if decided is None else decided
         return located(self.at, move, u) if result.verdict is Verdict.DISAGREE else result
 
     def _in_parts(self, move: Move, u: Floats, found: Derivative, result: Comparison) -> Comparison | Wrong:
@@ -259,7 +284,15 @@ class Oracle:
                     return wrong
             elif partial.verdict is Verdict.AGREE and result.reason not in ("", NOISE) and not blocked:
                 result = partial
-        return result
+        return self._seconded(move, u, result)
+
+    def _seconded(self, move: Move, u: Floats, result: Comparison) -> Comparison:
+        """A program's ops, one by one, where noise spoils the whole; an opaque function has nothing that excuses it."""
+        if result.reason != NOISE or self.evaluation.subject.program is None:
+            return result
+        second = tangents(self.at, move)
+        seen = None if second is None else self.at.compare(second, move, u, last=True)
+        return seen if seen is not None and seen.verdict is Verdict.AGREE and not seen.zero else result
 
     def _decided(self, pieces: Iterable[Piece]) -> Comparison | Wrong | None:
         """What the parts establish; None if there is none that can be judged."""

@@ -55,6 +55,9 @@ NOISY = 1e-6
 NOISY_SPACINGS = 64.0
 # By how much one-sided derivatives must be better than the central one to be believed in its place.
 BENT = 16.0
+# How far the estimate of one side alone is trusted: half-integer powers are usual at edges, where each table gains
+# little; x**1.5 at 0 asks for a factor of 4.
+SIDE_DOUBT = 8.0
 # The steps that count as large ones.
 COARSE = 3
 # The spacing of the smallest numbers: what underflows has no fewer digits than that.
@@ -64,6 +67,8 @@ TINY = float(np.finfo(np.float64).tiny)
 HERE = 12
 # Part of the bend that one-sided differences may be off by, in steps where noise is less than it.
 HERE_PART = 0.25
+# A kink nearby looks like noise itself: more than so many round-offs of the values nearby are not taken for it.
+HERE_ROUNDOFFS = 64.0
 
 
 class Sums(Protocol):
@@ -404,7 +409,11 @@ def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> De
         found = ladder.derivative(effort)
     # What looks like noise may be a wave too fast for every step: no estimate can be had, and no verdict uses one.
     lost = found.noisy | found.unresolved
-    error, left, right = (np.where(lost, np.inf, e) for e in (found.error, found.left_error, found.right_error))
+    # What does not move at all may have been rounded off beside the other outputs.
+    still = np.where(found.slope > 0.0, 0.0, EPSILON * float(np.max(np.abs(ladder.base), initial=0.0)) / scale)
+    error, left, right = (
+        np.where(lost, np.inf, np.maximum(e, still)) for e in (found.error, found.left_error, found.right_error)
+    )
     return replace(found, error=error, left_error=left, right_error=right)
 
 
@@ -430,8 +439,7 @@ def _derivative(
     one_sided = np.isfinite(right_error) ^ np.isfinite(left_error)
     if one_sided.any():
         only, only_error = pick(np.isfinite(right_error), (right, right_error), (left, left_error))
-        # At an edge half-integer powers are usual, where each table gains little: x**1.5 at 0 asks for a factor of 4.
-        value, error = pick(one_sided, (only, 8.0 * only_error), (value, error))
+        value, error = pick(one_sided, (only, SIDE_DOUBT * only_error), (value, error))
         again = pick(np.isfinite(right_error), again_right, again_left)
         second, second_error = pick(one_sided, again, (second, second_error))
     with np.errstate(all="ignore"):
@@ -442,10 +450,17 @@ def _derivative(
         value, error = pick(bent, (middle, middle_error), (value, error))
         again = (again_left[0] + again_right[0]) / 2.0, (again_left[1] + again_right[1]) / 2.0
         second, second_error = pick(bent, again, (second, second_error))
+        # Beside a kink the side away from it can take steps that the two together cannot.
+        for side, side_error, once_more in ((right, right_error, again_right), (left, left_error, again_left)):
+            far = smooth & (SIDE_DOUBT * BENT * side_error < error) & (np.abs(side - value) <= side_error + error)
+            value, error = pick(far, (side, SIDE_DOUBT * side_error), (value, error))
+            second, second_error = pick(far, once_more, (second, second_error))
         unresolved = _unresolved(value, error, noise, float(steps[0]))
     here = np.ones(value.shape, dtype=np.bool_)
     if len(steps) > HERE and not is_short:
-        here = _is_here((plus - base) / column, (base - minus) / column, right, left, noise / column)
+        around = np.abs(np.concatenate([plus[-HERE:], minus[-HERE:], base[None]]))
+        least = HERE_ROUNDOFFS * EPSILON * np.where(np.isfinite(around), around, 0.0).max(axis=0)
+        here = _is_here((plus - base) / column, (base - minus) / column, right, left, np.minimum(noise, least) / column)
     mild = 1 if is_short else min(8, len(steps) - 1)  # where neither truncation nor noise rules
     bend = (plus[mild] - 2.0 * base + minus[mild]) / steps[mild] ** 2
     return Derivative(

@@ -13,6 +13,9 @@ from gradcheck.numeric.differences import Curve, Floats, Ladder
 # Entries smaller than this part of the largest one move as if they had this size: small enough that a step seldom
 # carries an entry across zero, large enough that every entry shows in the projection.
 SMALLEST = 2.0**-4
+# Entries below this part of the largest one, and not zero, are of another scale, where no ladder would see what happens
+# at theirs: its smallest windows begin at 2**-27. They move by their own size.
+OTHER_SCALE = 2.0**-20
 
 
 def signs(random: np.random.Generator, size: int) -> Floats:
@@ -30,15 +33,20 @@ def magnitudes(random: np.random.Generator, size: int) -> Floats:
     return random.integers(64, 256, size=size) / 128.0
 
 
-def direction(random: np.random.Generator, values: npt.NDArray[Any], *, few: bool = False) -> Floats:
+def direction(
+    random: np.random.Generator, values: npt.NDArray[Any], *, few: bool = False, wide: bool = False
+) -> Floats:
     """A direction that changes each entry of `values` by its own size, half of them downwards.
 
     Parameters
     ----------
     values : array
-        The input. Entries below 1/16 of the largest are moved by that much, an all-zero input by about 1.
+        The input. Entries below 1/16 of the largest are moved by that much, unless they are of another scale
+        altogether; an all-zero input by about 1.
     few : bool
         By a power of two: steps are exact then where values have few digits.
+    wide : bool
+        Entries of another scale too are moved by a part of the largest.
 
     Returns
     -------
@@ -48,12 +56,20 @@ def direction(random: np.random.Generator, values: npt.NDArray[Any], *, few: boo
     size = np.where(np.isfinite(size), size, 0.0)
     largest = float(size.max(initial=0.0)) or 1.0
     # An exact zero says nothing of its scale; the largest entry's is as good a guess as any.
-    size = np.where(size == 0.0, largest, np.maximum(size, SMALLEST * largest))
+    own = np.zeros(size.shape, dtype=np.bool_) if wide else is_of_another_scale(size)
+    size = np.where(size == 0.0, largest, np.where(own, size, np.maximum(size, SMALLEST * largest)))
     step = signs(random, size.size)
     step *= 2.0 ** random.integers(-1, 2, size=size.size) if few else magnitudes(random, size.size)
     # Steps of a few bits: x + t * v is then exact down to t = 2**-33. A direction whose last bits are rounded off in
     # the sum is another direction, by up to 2**-32 and at all small steps alike, which no noise measure sees.
     return np.asarray(step.reshape(size.shape) * 2.0 ** np.rint(np.log2(size)))
+
+
+def is_of_another_scale(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which entries are so small beside the largest one that their scale must be another."""
+    size = np.abs(np.asarray(values, dtype=np.float64))
+    largest = float(np.max(np.where(np.isfinite(size), size, 0.0), initial=0.0))
+    return np.asarray((size > 0.0) & (size < OTHER_SCALE * largest), dtype=np.bool_)
 
 
 def cotangent(random: np.random.Generator, size: int) -> Floats:

@@ -216,7 +216,7 @@ class _Judge:
         if self._is_zero() and self.error > self.rtol * self.scale:
             return self._end(Verdict.AGREE, zero=True)
         if difference > max(margin * self.error, (1.0 if is_narrow else NEGLIGIBLE) * self.rtol * self.scale):
-            if self._confirmed(margin):
+            if self._confirmed():
                 return self._end(Verdict.DISAGREE)
             if difference > self.rtol * self.scale:
                 return self._inconclusive()
@@ -262,7 +262,7 @@ class _Judge:
             return self._end(Verdict.AGREE)
         return self._inconclusive()
 
-    def _confirmed(self, margin: float) -> bool:
+    def _confirmed(self) -> bool:
         """Steps that the derivative did not use say the same, and say it of the difference too."""
         if self.derivative.noisy[self.active].any():
             return False
@@ -270,7 +270,7 @@ class _Judge:
         if self.epsilon > NARROW:  # smaller steps show noise for the most part: another line must do
             is_nearer = 2.0 * abs(second - self.numeric) < abs(second - self.analytic)
             return abs(second - self.numeric) <= self.error + doubt and (is_nearer or self.epsilon > FEW_DIGITS)
-        return abs(second - self.numeric) <= self.error + doubt and abs(second - self.analytic) > margin * doubt
+        return abs(second - self.numeric) <= self.error + doubt and abs(second - self.analytic) > MARGIN * doubt
 
     def _inconclusive(self) -> Comparison:
         reason = self.derivative.reason(self.active) if self.active.any() else NOISE

@@ -320,3 +320,57 @@ def test_backward_that_is_all_cancellation_raises_no_alarm():
 def test_disconnected_backward_is_vacuously_linear():
     rule = Rule(np.sin, lambda u, x: u[0], connected=False)
     assert backward_is_linear_in_cotangent(subject(rule, points(0, 3))).vacuous
+
+
+@pytest.mark.parametrize("shape", [(3,), (32, 32)])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_a_hundred_millionth_in_all_entries_disagrees(shape, size):
+    x = size * points(0, *shape)
+    rule = Rule(np.arctan, lambda u, x: u[0] * (1.0 + 2e-8) / (1.0 + x * x))
+    assert vjp_matches_numeric(subject(rule, x)).verdict is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("weight", [1.0, 0.02])
+def test_a_millionth_in_one_entry_of_1024_disagrees_and_is_named(seed, weight):
+    x, weights = points(seed, 1024), np.ones(1024)
+    weights[512] = weight  # far below the others in every projection
+    rule = Rule(lambda x: weights * np.exp(x), lambda u, x: first_changed(1.0 + 2e-6)(u, x, u[0] * weights * np.exp(x)))
+    found = vjp_matches_numeric(subject(rule, x, salt=bytes([seed])))
+    assert found.verdict is Verdict.DISAGREE
+    assert found.finding.entry == (512,)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_entries_of_other_scales_are_judged_at_theirs(seed):
+    factors = 10.0 ** np.array([-6.0, 0.0, 6.0, -3.0])
+    x = np.array([0.7, -1.1, 0.4, 1.9]) * factors
+    right = Rule(lambda x: np.sin(x / factors).sum(), lambda u, x: u[0] * np.cos(x / factors) / factors)
+    wrong = Rule(right.forward, lambda u, x: right.backward(u, x) * np.array([1.001, 1.0, 1.0, 1.0]))
+    found = [vjp_matches_numeric(subject(rule, x, salt=bytes([seed]))).verdict for rule in (right, wrong)]
+    assert found == [Verdict.AGREE, Verdict.DISAGREE]
+
+
+@pytest.mark.parametrize("distance", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("seed", range(3))
+def test_edge_at_any_distance_is_judged(distance, seed):
+    x = np.array([1.0 - distance, -0.3, distance - 1.0])
+    right = Rule(np.arcsin, lambda u, x: u[0] / np.sqrt((1.0 - x) * (1.0 + x)))
+    wrong = Rule(np.arcsin, lambda u, x: 1.001 * u[0] / np.sqrt((1.0 - x) * (1.0 + x)))
+    found = [vjp_matches_numeric(subject(rule, x, salt=bytes([seed]))).verdict for rule in (right, wrong)]
+    assert found == [Verdict.AGREE, Verdict.DISAGREE]
+
+
+@pytest.mark.parametrize("distance", [1e-9, 1e-7, 1e-4])
+def test_gradient_between_those_of_both_sides_of_a_kink_nearby_is_wrong(distance):
+    right = Rule(lambda x: np.abs(x - 1.0), lambda u, x: u[0] * np.sign(x - 1.0))
+    wrong = Rule(right.forward, lambda u, x: 0.999 * right.backward(u, x))
+    x = np.array([1.0 + distance, 1.0 - distance, 0.3])
+    assert vjp_matches_numeric(subject(right, x)).verdict is Verdict.AGREE
+    assert vjp_matches_numeric(subject(wrong, x)).verdict is Verdict.DISAGREE
+
+
+def test_gradient_outside_of_both_sides_at_a_kink_never_agrees():
+    rule = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: 1.001 * u[0] * ((x >= -1.0) & (x <= 1.5)))
+    for x in (np.array([1.5, 1.5, 2.2, -1.0]), np.array([-1.0, -2.6])):
+        assert vjp_matches_numeric(subject(rule, x)).verdict is not Verdict.AGREE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numeric.differences import EDGE, EFFORTS, KINK, NOISE, NOT_FINITE, Ladder, differentiate
+from gradcheck.numeric.differences import DEEP, EDGE, EFFORTS, KINK, NOISE, NOT_FINITE, Ladder, differentiate
 
 LAST = EFFORTS - 1
 
@@ -167,3 +167,52 @@ def test_differentiate_tries_harder_only_where_needed():
 
 def test_no_output_is_no_error():
     assert Ladder(lambda t: np.zeros(0)).derivative(0).value.size == 0
+
+
+class Batched:
+    """A curve that answers for many points at once, or that it cannot."""
+
+    def __init__(self, able=True):
+        self.able, self.calls = able, 0
+
+    def __call__(self, t):
+        self.calls += 1
+        return np.array([np.sin(1.0 + t), np.abs(t), np.exp(3.0 * t)])
+
+    def many(self, ts):
+        return np.array([Batched()(t) for t in ts]) if self.able else None
+
+
+@pytest.mark.parametrize("effort", [0, 1, 2, DEEP])
+@pytest.mark.parametrize("able", [True, False])
+def test_many_points_at_once_give_the_same_derivative(effort, able):
+    batched, plain = Batched(able), Batched()
+    one, other = Ladder(batched).derivative(effort), Ladder(lambda t: plain(t)).derivative(effort)
+    for name in ("value", "error", "left", "right", "smooth", "second", "here"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert one.evaluations == other.evaluations
+    assert batched.calls == (1 if able else plain.calls)
+
+
+@pytest.mark.parametrize("effort", [0, 1, 2])
+def test_sum_of_many_outputs_has_a_smaller_estimate_and_keeps_it(effort):
+    exceeded = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        x, u = random.uniform(-2.0, 2.0, 300), random.choice([-1.0, 1.0], 300)
+        found = Ladder(lambda t, x=x: 1.0 + 1e-3 * np.sin(x * (1.0 + t))).derivative(effort)
+        value, error, _, _ = found.sums.total(u)
+        assert error < 0.5 * (np.abs(u) @ found.error)
+        exceeded += abs(value - u @ (1e-3 * x * np.cos(x))) > error
+    assert exceeded == 0
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-9, -1e-7, 1e-5])
+def test_kink_here_is_told_from_one_nearby(distance):
+    found = Ladder(lambda t: np.array([np.abs(t - distance)])).derivative(2)
+    assert found.here[0] == (distance == 0.0) or found.smooth[0]
+
+
+def test_wave_too_fast_for_every_step_has_no_estimate():
+    found = differentiate(lambda t: np.array([np.sin(1.0 + 1e13 * t)]))
+    assert np.isinf(found.error[0])

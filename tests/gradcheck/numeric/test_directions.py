@@ -27,12 +27,18 @@ def test_opposite_cotangent_shows_each_output_the_other_sign():
 
 
 def test_every_entry_moves_by_its_own_size():
-    values = np.array([100.0, -50.0, 0.0, 1e-9])
+    values = np.array([100.0, -50.0, 0.0, 1e-3])
     v = np.abs(directions.direction(np.random.default_rng(2), values))
     assert (v[:2] >= 0.5 * np.abs(values[:2])).all()
     assert (v[:2] <= 2.0 * np.abs(values[:2])).all()
     assert v[2] >= 50.0
     assert v[3] >= 0.5 * 100.0 * directions.SMALLEST
+
+
+def test_entry_of_another_scale_moves_by_its_own_size_and_widely_by_that_of_the_others():
+    values = np.array([1e6, 1e-6])
+    assert 0.5e-6 <= abs(directions.direction(np.random.default_rng(2), values)[1]) <= 2.0e-6
+    assert abs(directions.direction(np.random.default_rng(2), values, wide=True)[1]) >= 0.5e6 * directions.SMALLEST
 
 
 def test_all_zero_and_empty_inputs_have_directions():

@@ -8,6 +8,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.evaluation import Evaluation, Sampled, flat, split
+from gradcheck.checks.line import Mapped
 from gradcheck.numeric import directions
 from gradcheck.numeric.differences import Curve, Floats
 from gradcheck.program import Array
@@ -71,8 +72,7 @@ class Projected(Evaluation):
 
     def along(self, directions: dict[int, Floats], *, dense: bool = False) -> Curve:
         """The sums along a line."""
-        own = self.curve(directions, self._count, dense=dense)
-        return lambda t: self._sums(own(t))
+        return Mapped(self.curve(directions, self._count, dense=dense), self._sums)
 
     def _sums(self, values: Floats) -> Floats:
         with np.errstate(all="ignore"):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gradcheck.blame import blame
 from gradcheck.case import Case, fingerprint
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.module import module_subject
@@ -153,7 +154,7 @@ def run(target: Target, bench: Bench, emit: Callable[[Event], None], *, profile:
             seed=own_seed,
             on_case=lambda program, outcome: counter.count(program.ops, outcome),
         )
-        failure = shrunk and (b"".join(shrunk[0].records), shrunk[1])
+        failure = shrunk and (b"".join(shrunk[0].records), _blamed(bench, *shrunk))
     if failure:
         counter.found(*failure)
     emit(Finished(target, time.perf_counter() - start))
@@ -176,6 +177,7 @@ def replay(case: Case, bench: Bench, emit: Callable[[Event], None]) -> None:
         )
         outcome = check_program(bench, program)
         counter.count(program.ops, outcome)
+        outcome = _blamed(bench, program, outcome)
     if outcome.finding is not None:
         counter.found(case.data, outcome)
     emit(Finished(case.target, time.perf_counter() - start))
@@ -227,7 +229,13 @@ def check_program(bench: Bench, program: Program) -> Outcome:
         if not engine.supports(step.op, inplace=step.inplace):
             form = "in-place " if step.inplace else ""
             return Skipped(Verdict.INCONCLUSIVE, f"{engine.name} has no {form}{step.op}")
-    subject = Subject(
+    subject = _subject(engine, program)
+    refused = _refused_view(subject)
+    return Skipped(Verdict.INCONCLUSIVE, refused) if refused else _guarded(bench.claim, subject)
+
+
+def _subject(engine: Engine, program: Program) -> Subject:
+    return Subject(
         engine=engine,
         function=runner_of(program, engine),
         inputs=tuple(given.values for given in program.inputs),
@@ -236,8 +244,16 @@ def check_program(bench: Bench, program: Program) -> Outcome:
         program=program,
         salt=b"".join(program.records),
     )
-    refused = _refused_view(subject)
-    return Skipped(Verdict.INCONCLUSIVE, refused) if refused else _guarded(bench.claim, subject)
+
+
+def _blamed(bench: Bench, program: Program, outcome: Outcome) -> Outcome:
+    """The outcome with the op that is to blame in its finding's detail, where the program has several."""
+    found = outcome.finding
+    words = "" if found is None else blame(bench.claim, _subject(bench.engine, program))
+    if found is None or not words:
+        return outcome
+    detail = f"{words}; {found.detail}" if found.detail else words
+    return replace(outcome, finding=replace(found, detail=detail))
 
 
 def _refused_view(subject: Subject) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 
 from gradcheck.checks.claim import Subject, describe, listed
 from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
+from gradcheck.checks.opwise import op_by_op
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import FEW_DIGITS, NOT_FINITE, Floats
+from gradcheck.numeric.differences import FEW_DIGITS, KINK, NEAR_KINK, NOT_FINITE, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -66,7 +67,23 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
         evaluation, random, subject.resolution,
         single=single, strict_precision=program is None, kinked=not single and has_kinks(program),
     )  # fmt: skip
-    return conclude(subject, VJP, oracle.examine())
+    judgement = oracle.examine()
+    if program is not None and not single and judgement.reason in (KINK, NEAR_KINK):
+        return _op_by_op(subject, random, judgement)
+    return conclude(subject, VJP, judgement)
+
+
+def _op_by_op(subject: Subject, random: np.random.Generator, whole: Judgement) -> Outcome:
+    """Where the kinks of several ops leave the whole open, each op and their composition may be judged."""
+    found = op_by_op(subject, random)
+    if found.judgement.verdict is Verdict.INCONCLUSIVE:
+        return conclude(subject, VJP, whole)
+    if found.local is None:
+        return conclude(subject, VJP, found.judgement)
+    outcome = conclude(found.local.subject, VJP, found.judgement)
+    assert outcome.finding is not None
+    detail = f"{found.local} alone is wrong at the values that occurred in the program; {outcome.finding.detail}"
+    return replace(outcome, finding=replace(outcome.finding, detail=detail))
 
 
 def backward_is_linear_in_cotangent(subject: Subject) -> Outcome:

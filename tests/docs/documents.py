@@ -35,8 +35,10 @@ class Block:
         return found[1] if found else None
 
     @property
-    def needs_torch(self) -> bool:
-        return re.search(r"^\s*(import|from) torch|engine[= ]torch", self.text, re.MULTILINE) is not None
+    def needs(self) -> list[str]:
+        """The libraries that may be missing."""
+        found = re.findall(r"^\s*(?:import|from) (torch|jax)\b|engine[= ](torch|jax)\b", self.text, re.MULTILINE)
+        return sorted({imported or asked for imported, asked in found})
 
     @property
     def is_meant_to_fail(self) -> bool:

@@ -26,8 +26,8 @@ SHOWS = ("text", "console", "mermaid", "{toctree}")
 def test_the_page_runs(page: Path, tmp_path: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page):
-        if block.needs_torch and block.language in RUNS:
-            pytest.importorskip("torch")
+        for library in block.needs if block.language in RUNS else ():
+            pytest.importorskip(library)
         if block.language == "python":
             run_python(block, namespace, tmp_path)
         elif block.language == "sh" and page.parent.name == "docs":

@@ -1,89 +1,118 @@
-"""From a gradient that is wrong to the likely mistake, in a few words."""
+"""From a disagreement to the usual mistake that it looks like, in a few words."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+from types import MappingProxyType
 
 from gradcheck.checks.claim import Subject
-from gradcheck.checks.passes import contiguous, draw_like, positions, pulled, values
-from gradcheck.numeric.differences import FEW_DIGITS, NARROW
-from gradcheck.program import Array
+from gradcheck.diagnosis.case import Case
+from gradcheck.diagnosis.cotangent import cotangent
+from gradcheck.diagnosis.gradient import gradient_mistake
+from gradcheck.diagnosis.patterns import Diagnosis
+from gradcheck.failures import Finding
+from gradcheck.mistake import Mistake
+from gradcheck.verdict import Outcome
 
-# A larger gradient would take longer to difference than its pattern is worth.
-_ENTRIES = 64
-# Plain central differences are good to about 1e-9 here; what differs by less than this is taken for equal.
-_SAME = 1e-5
-_STEP = 1e-5
-# The same in float32. What has fewer digits shows no pattern.
-_NARROW_SAME = 1e-2
-_NARROW_STEP = 2.0**-7
+__all__ = ["Diagnosis", "diagnose"]
+
+# What a claim is about says what breaks it.
+_OF_CODE = MappingProxyType(
+    {
+        "GC102": Mistake.FORWARD_RULE,
+        "GC103": Mistake.COTANGENT,
+        "GC104": Mistake.SECOND_ORDER,
+        "GC105": Mistake.BATCHING_RULE,
+        "GC106": Mistake.SECOND_ORDER,
+        "GC107": Mistake.SPECIAL,
+        "GC108": Mistake.SPECIAL,
+        "GC109": Mistake.SECOND_ORDER,
+        "GC201": Mistake.MUTATION,
+        "GC202": Mistake.STATE,
+        "GC203": Mistake.MUTATION,
+        "GC301": Mistake.LAYOUT,
+        "GC401": Mistake.RANDOM,
+        "GC402": Mistake.MODE,
+        "GC403": Mistake.MODE,
+        "GC601": Mistake.STATE,
+        "GC602": Mistake.STATE,
+        "GC603": Mistake.SUBSET,
+        "GC604": Mistake.OUTPUT,
+        "GC605": Mistake.RANDOM,
+        "GC701": Mistake.PRECISION,
+        "GC702": Mistake.PRECISION,
+    }
+)
+# Of several that fail, these are the cause and the others follow: what changes by itself or what it is given, first.
+_CAUSES = ("GC605", "GC203")
+# These are the cause where a gradient is right otherwise.
+_AROUND = ("GC602", "GC601", "GC301", "GC701", "GC603", "GC604")
+# A later pass over a graph that differs from the first one.
+_LATER = "later backward"
 
 
-def diagnose(subject: Subject) -> str:
-    """What the wrong gradient has in common with the right one, over all its entries.
+def diagnose(
+    subject: Subject, outcome: Outcome, *, others: Iterable[Finding] = (), first: Subject | None = None
+) -> Diagnosis:
+    """The usual mistake that a disagreement looks like, the simplest first.
 
     Parameters
     ----------
     subject : Subject
-        One whose gradient is known to be wrong.
+        Where the claim fails.
+    outcome : Outcome
+        The disagreement.
+    others : iterable of Finding
+        What else fails: several claims may fail for one cause.
+    first : Subject or None
+        A point where the claim holds.
 
     Returns
     -------
-    str
-        "the gradient of x0 is 0.5 times the right one everywhere", "... is the transpose of the right one", "... is 0
-        at 2 of 6 entries where it should not be"; "" where nothing so simple fits.
+    Diagnosis
+        Without a mistake where nothing usual fits. Never raises, whatever the function does beside its point.
     """
-    if subject.epsilon > FEW_DIGITS:
-        return ""
-    same = _NARROW_SAME if subject.epsilon > NARROW else _SAME
-    inputs = tuple(contiguous(x) for x in subject.inputs)
-    cotangents = draw_like(values(subject, inputs), subject.generator("diagnosis"))
-    found = pulled(subject, inputs, cotangents)[len(cotangents) :]
-    for k, gradient in zip(positions(subject), found, strict=True):
-        if not 0 < inputs[k].size <= _ENTRIES or inputs[k].dtype.kind != "f":
-            continue
-        right, finer = (_differenced(subject, inputs, k, cotangents, part) for part in (1.0, 0.25))
-        # Where a step crosses a jump, differences grow as it shrinks: nothing is like them.
-        pattern = _pattern(gradient, right, same) if _same(right, finer, same * float(np.abs(right).max())) else ""
-        if pattern:
-            return f"the gradient of x{k} is {pattern}"
-    return ""
+    finding = outcome.finding
+    if finding is None:
+        return Diagnosis()
+    try:
+        return _diagnosed(subject, finding, {other.code: other for other in others}, first)
+    except Exception:  # whatever a user's function raises beside its point
+        return Diagnosis(_OF_CODE.get(finding.code))
 
 
-def _differenced(
-    subject: Subject, inputs: tuple[Array, ...], k: int, cotangents: tuple[Array, ...], part: float
-) -> Array:
-    """The gradient of <u, f> for input `k` by plain central differences, with a part of the usual step."""
-    result = np.zeros(inputs[k].shape)
-    step = part * (_NARROW_STEP if subject.epsilon > NARROW else _STEP)
-    for entry in np.ndindex(result.shape):
-        ends = []
-        for way in (1.0, -1.0):
-            moved = contiguous(inputs[k])
-            moved[entry] += way * step
-            outputs = values(subject, (*inputs[:k], moved, *inputs[k + 1 :]))
-            ends.append(sum(float(np.sum(u * y, dtype=np.float64)) for u, y in zip(cotangents, outputs, strict=True)))
-        result[entry] = (ends[0] - ends[1]) / (2.0 * step)
-    return result
+def _diagnosed(subject: Subject, finding: Finding, others: dict[str, Finding], first: Subject | None) -> Diagnosis:
+    known = {finding.code: finding} | others
+    for code in _CAUSES:
+        if code in known:
+            return Diagnosis(_plain(known[code]))
+    if finding.code == "GC103":
+        return _of_cotangent(subject, finding)
+    if finding.code != "GC101":
+        return Diagnosis(_plain(finding))
+    found = gradient_mistake(subject, finding, first)
+    if found.mistake in (None, Mistake.TERM, Mistake.LAYOUT, Mistake.STATE):
+        around = next((code for code in _AROUND if code in known), None)
+        if around is not None and found.mistake is not Mistake.TERM:
+            return Diagnosis(_plain(known[around]), found.text)
+        if "GC103" in known:
+            return Diagnosis(Mistake.COTANGENT, found.text)
+        if around is not None and found.text == "":
+            return Diagnosis(_plain(known[around]))
+    return found
 
 
-def _pattern(gradient: Array, right: Array, same: float) -> str:
-    scale = float(np.abs(right).max())
-    if not (np.isfinite(gradient).all() and np.isfinite(right).all()) or not scale:
-        return ""
-    wrong = np.abs(gradient - right) > same * scale
-    if not wrong.any():
-        return ""
-    if gradient.ndim == 2 and gradient.shape[0] == gradient.shape[1] > 1 and _same(gradient.T, right, same * scale):
-        return "the transpose of the right one"
-    factor = float(np.sum(gradient * right) / np.sum(right * right))
-    if np.count_nonzero(right) > 1 and _same(gradient, factor * right, same * scale):
-        digits = 5 if same == _SAME else 2
-        return f"{factor:.{digits}g} times the right one everywhere" if gradient.any() else "0 everywhere"
-    if not gradient[wrong].any():
-        return f"0 at {int(wrong.sum())} of {wrong.size} entries where it should not be"
-    return ""
+def _plain(finding: Finding) -> Mistake | None:
+    """The mistake that the code of a claim says, and what of the claim fails."""
+    way = "" if finding.evidence is None else finding.evidence.way
+    if finding.code == "GC605" and _LATER in f"{way} {finding.detail}":
+        return Mistake.STATE
+    if way == "raised" and finding.code in ("GC103", "GC701", "GC702"):
+        return Mistake.FORM
+    return _OF_CODE.get(finding.code)
 
 
-def _same(a: Array, b: Array, apart: float) -> bool:
-    return bool((np.abs(a - b) <= apart).all())
+def _of_cotangent(subject: Subject, finding: Finding) -> Diagnosis:
+    """In which way a backward is not linear."""
+    found = cotangent(Case(subject, finding))
+    return found or Diagnosis(Mistake.COTANGENT)

@@ -298,25 +298,41 @@ def outcome_of(claim: Claim, subject: Subject, other: Callable[..., Any] | None 
 
 def _first_made_small(outcomes: dict[Claim, Outcome], subject: Subject, seconds: float) -> dict[Claim, Outcome]:
     """The first disagreement on as small a call as can be found in the time that the whole check took."""
-    for claim, outcome in outcomes.items():
-        if outcome.finding is not None:
-            return outcomes | {claim: made_small(claim, outcome, subject, max(1.0, seconds))}
-    return outcomes
+    failed = {claim: outcome for claim, outcome in outcomes.items() if outcome.finding is not None}
+    if not failed:
+        return outcomes
+    claim, *_ = failed
+    others = [outcome.finding for outcome in failed.values() if outcome.finding is not None]
+    return outcomes | {claim: made_small(claim, failed[claim], subject, max(1.0, seconds), others=others)}
 
 
-def made_small(claim: Claim, outcome: Outcome, subject: Subject, seconds: float) -> Outcome:
-    """A disagreement on as small a call as can be found in so many seconds, with what is known of its cause."""
+def made_small(
+    claim: Claim,
+    outcome: Outcome,
+    subject: Subject,
+    seconds: float,
+    *,
+    others: Sequence[Finding] = (),
+    first: Subject | None = None,
+) -> Outcome:
+    """A disagreement on as small a call as can be found in so many seconds, with what is known of its cause.
+
+    `others` are what else fails; `first` is a point where the claim holds.
+    """
     smaller, shown = minimal(subject, claim, outcome, seconds=seconds)
     found = shown.finding or outcome.finding
     if found is None:
         return outcome
-    cause = _diagnosis(claim, subject)
-    if smaller is not subject and _is_another_factor(cause, found):
+    # At the point given: a small one shows no pattern.
+    diagnosis = diagnose(subject, outcome, others=others, first=first)
+    cause = diagnosis.text
+    if smaller is not subject and ": " not in cause and _is_another_factor(cause, found):
         cause += " at the input given"
     notes = [cause, found.detail]
     if smaller is not subject:
         notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
-    return replace(shown, finding=replace(found, detail="; ".join(note for note in notes if note)))
+    detail = "; ".join(note for note in notes if note)
+    return replace(shown, finding=replace(found, detail=detail, mistake=diagnosis.mistake))
 
 
 def _is_another_factor(cause: str, finding: Finding) -> bool:
@@ -326,16 +342,6 @@ def _is_another_factor(cause: str, finding: Finding) -> bool:
         return False
     expected = float(factor[1]) * finding.numeric
     return abs(finding.analytic - expected) > 1e-2 * abs(expected)
-
-
-def _diagnosis(claim: Claim, subject: Subject) -> str:
-    """The likely mistake behind a wrong gradient, at the point given: a small one shows no pattern."""
-    if claim.name != "vjp_matches_numeric":
-        return ""
-    try:
-        return diagnose(subject)
-    except Exception:  # whatever a user's function raises beside its point
-        return ""
 
 
 def _refuse_what_cannot_be_asked(claim: Claim, subject: Subject, other: Callable[..., Any] | None) -> None:

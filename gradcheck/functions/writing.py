@@ -78,6 +78,7 @@ def _with_failure(found: Examination, result: FunctionResult) -> FunctionResult:
         claim=first.finding.claim,
         failing=tuple(f"{f.finding.code} {f.finding.claim}" for f in found.failures),
         headline=_headline(first),
+        mistake=str(first.finding.mistake or ""),
         report="\n".join(line[:118] for line in lines),
         script=script,
         script_problem=problem,

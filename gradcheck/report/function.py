@@ -39,6 +39,8 @@ class FunctionResult:
         Every claim that does not hold: "GC101 vjp_matches_numeric".
     headline : str
         The failure in one line, without the place.
+    mistake : str
+        The usual mistake that it looks like, in the words of `Mistake`; "" where it looks like none.
     report : str
         The failure in at most 22 lines (the plugin adds how to see it again and where the script lies); else "".
     script : str
@@ -67,6 +69,7 @@ class FunctionResult:
     claim: str = ""
     failing: tuple[str, ...] = ()
     headline: str = ""
+    mistake: str = ""
     report: str = ""
     script: str = ""
     script_problem: str = ""

@@ -94,6 +94,7 @@ def format_finding(finding: Finding) -> str:
     rows = [
         ("where", finding.where),
         ("verdict", _verdict(finding)),
+        ("likely", finding.mistake and str(finding.mistake)),
         ("input", finding.argument),
         ("entry", None if finding.entry is None else str(list(finding.entry))),
         (both[0], None if finding.analytic is None else _number(finding.analytic)),

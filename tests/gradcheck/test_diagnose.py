@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import gradcheck
+from gradcheck.checks import default_claims
 from gradcheck.diagnose import diagnose
+from gradcheck.mistake import Mistake
+from gradcheck.verdict import Outcome, Verdict
 from tests.gradcheck.adapters import adapter_fixture, function, subject
 
 __all__ = ["adapter_fixture"]
@@ -14,26 +17,91 @@ __all__ = ["adapter_fixture"]
 X = np.array([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5], [0.25, -1.0, 1.5]])
 
 
+def diagnosed(adapter, forward, backward, *inputs):
+    """What is said of a wrong backward at `inputs`."""
+    case = subject(adapter, function(adapter, forward, backward), *inputs)
+    return diagnose(case, claim.check(case))
+
+
+claim = default_claims().get("GC101")
+
+
 @pytest.mark.parametrize(
-    ("backward", "expected"),
+    ("backward", "mistake", "expected"),
     [
-        (lambda g, x: g * x, "the gradient of x0 is 0.5 times the right one everywhere"),
-        (lambda g, x: -2.0 * g * x, "the gradient of x0 is -1 times the right one everywhere"),
-        (lambda g, x: (2.0 * g * x).transpose(0, 1), "the gradient of x0 is the transpose of the right one"),
-        (lambda g, x: 0.0 * g * x, "the gradient of x0 is 0 everywhere"),
-        (lambda g, x: 2.0 * g * x * (x > 0.0), "the gradient of x0 is 0 at 2 of 9 entries where it should not be"),
-        (lambda g, x: 2.0 * g * x + x, ""),
-        (lambda g, x: 2.0 * g * x, ""),
+        (lambda g, x: g * x, Mistake.FACTOR, "the gradient of x0 is 0.5 times the right one everywhere"),
+        (lambda g, x: -2.0 * g * x, Mistake.SIGN, "the gradient of x0 is -1 times the right one everywhere"),
+        (
+            lambda g, x: (2.0 * g * x).transpose(0, 1),
+            Mistake.TRANSPOSED,
+            "the gradient of x0 is the transpose of the right one",
+        ),
+        (lambda g, x: 0.0 * g * x, Mistake.ZERO, "the gradient of x0 is 0 everywhere"),
+        (lambda g, x: 2.0 * g.abs() * x, Mistake.COTANGENT, "the gradient of x0 ignores the cotangent's sign"),
+        (lambda g, x: 2.0 * x, Mistake.COTANGENT, "the gradient of x0 is the same for every cotangent"),
+        (lambda g, x: 2.0 * g * x + g * x * x * x, Mistake.TERM, ""),
+        (
+            lambda g, x: 2.0 * g * x.abs(),
+            Mistake.REGION,
+            "the gradient of x0 is wrong for values below 0, right for values from 0.5 to 1.5",
+        ),
+        (
+            lambda g, x: 2.0 * g * x + g * (x == 0.5),
+            Mistake.SPECIAL,
+            "the gradient of x0 is right for other values nearby, wrong for exact zeros",
+        ),
     ],
-    ids=["factor", "sign", "transposed", "zero", "zeroed", "no-pattern", "right"],
+    ids=["factor", "sign", "transposed", "zero", "absolute", "constant", "term", "region", "special"],
 )
-def test_the_pattern_is_named(adapter, backward, expected):
-    assert diagnose(subject(adapter, function(adapter, lambda x: x * x, backward), X)) == expected
+def test_the_mistake_is_named(adapter, backward, mistake, expected):
+    found = diagnosed(adapter, lambda x: x * x, backward, X)
+    assert (found.mistake, found.text) == (mistake, expected)
 
 
-def test_a_large_input_is_not_differenced(adapter):
-    wrong = function(adapter, lambda x: x * x, lambda g, x: g * x)
-    assert diagnose(subject(adapter, wrong, np.ones((10, 10)))) == ""
+def test_a_factor_at_one_entry_alone_is_no_factor(adapter):
+    mask = np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    found = diagnosed(
+        adapter, lambda x: x * x, lambda g, x: 2.0 * g * x * adapter.tensor(mask)[: x.shape[0], : x.shape[1]], X
+    )
+    assert found.mistake is Mistake.ENTRY
+    assert "1 of 9 entries" in found.text
+
+
+def test_inputs_whose_gradients_are_swapped_are_named(adapter):
+    found = diagnosed(adapter, lambda x, y: x * y, lambda g, x, y: (g * x, g * y), X + 0.3, 2.0 - X)
+    assert (found.mistake, found.text) == (Mistake.SWAPPED, "the gradient of x0 is that of x1")
+
+
+def test_a_broadcast_axis_that_is_not_summed_is_named(adapter):
+    found = diagnosed(adapter, lambda x, b: x * b, lambda g, x, b: (g * b, (g * x)[0]), X + 0.3, X[0] + 0.7)
+    assert found.mistake is Mistake.BROADCAST
+    assert found.text == "the gradient of x1 uses one place of the output's axis 0 only"
+
+
+def test_a_factor_that_is_the_number_of_rows_is_said_to_be_it(adapter):
+    found = diagnosed(
+        adapter,
+        lambda x, b: x * b,
+        lambda g, x, b: (g * b, (g * x).sum(0) * (1.0 / x.shape[0])),
+        np.ones((5, 3)) + X[0],
+        X[1] + 0.7,
+    )
+    assert found.mistake is Mistake.FACTOR
+    assert found.text.startswith("the gradient of x1 is 0.2 times the right one everywhere: one over the number of ")
+
+
+def test_a_gradient_that_is_zero_beyond_a_size_is_wrong_for_the_size(adapter):
+    mask = np.where(np.arange(100) < 16, 1.0, 0.0)
+    found = diagnosed(
+        adapter,
+        lambda x: x * x,
+        lambda g, x: 2.0 * g * x * adapter.tensor(mask)[: x.shape[0]],
+        np.linspace(0.3, 2.1, 40),
+    )
+    assert (found.mistake, found.text) == (
+        Mistake.SIZE,
+        "the gradient of x0 is wrong for shape (40,), right for (2,)",
+    )
 
 
 def test_where_a_step_crosses_a_jump_nothing_is_named(adapter):
@@ -42,18 +110,31 @@ def test_where_a_step_crosses_a_jump_nothing_is_named(adapter):
         function(adapter, lambda x: x * x + (x > 2e-6) * 1.0, lambda g, x: 2.0 * g * x + g),
         np.array([1e-6, 1.5e-6]),
     )
-    assert diagnose(case) == ""
+    assert diagnose(case, Outcome(Verdict.AGREE)).mistake is None
+
+
+def test_a_function_that_raises_beside_its_point_is_diagnosed_by_its_claim(adapter):
+    def forward(x):
+        if float(x.sum()) != X.sum():
+            raise ValueError("not made for it")
+        return x * x
+
+    case = subject(adapter, function(adapter, forward, lambda g, x: 2.0 * g * x), X)
+    right = subject(adapter, function(adapter, lambda x: x * x, lambda g, x: g * x), X)
+    assert diagnose(case, claim.check(right)).text == ""
 
 
 def test_the_report_of_check_says_it(adapter):
     wrong = function(adapter, lambda x: x * x, lambda g, x: g * x)
     report = gradcheck.check(wrong, adapter.tensor(X))
     assert report.failures[0].detail.startswith("the gradient of x0 is 0.5 times the right one everywhere; ")
+    assert report.failures[0].mistake is Mistake.FACTOR
+    assert "likely    off by a constant factor" in str(report)
 
 
-def test_a_factor_that_depends_on_the_size_is_said_to_be_that_of_the_input_given(adapter):
+def test_a_factor_that_depends_on_the_size_is_said_to_be_a_size(adapter):
     wrong = function(adapter, lambda x: x.mean(), lambda g, x: g * adapter.tensor(np.ones(tuple(x.shape))))
     report = gradcheck.check(wrong, adapter.tensor(X))
     assert report.failures[0].detail.startswith(
-        "the gradient of x0 is 9 times the right one everywhere at the input given; "
+        "the gradient of x0 is 9 times the right one everywhere: the number of entries; "
     )

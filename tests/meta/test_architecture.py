@@ -64,7 +64,7 @@ GRADCHECK = (
         "gradcheck.sharing",
     ),
     ("gradcheck.checks",),
-    ("gradcheck.diagnose", "gradcheck.blame"),
+    ("gradcheck.diagnosis", "gradcheck.diagnose", "gradcheck.jacobian", "gradcheck.blame"),
     ("gradcheck.strategies",),
     ("gradcheck.runner",),
     ("gradcheck.report",),

@@ -40,6 +40,31 @@ CONVENTIONS = Conventions(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What JAX gets wrong, known and left out of the property suite; a user's function never is.
+
+    Attributes
+    ----------
+    op, reason : str
+    applies : callable
+        Whether a call has it: takes ``jax`` and the positional arguments.
+    """
+
+    op: str
+    reason: str
+    applies: Callable[..., bool]
+
+
+def _is_zero_to_the_zero(jax: Any, base: Any, exponent: Any) -> bool:
+    jnp = jax.numpy
+    return bool(jnp.any((jnp.asarray(base) == 0) & (jnp.asarray(exponent) == 0)))
+
+
+FAULTS = (Fault("pow", "the gradient of pow is NaN where base and exponent are 0", _is_zero_to_the_zero),)
+"""What JAX 0.10 gets wrong, found by the claims; docs/engines.md has a script for each."""
+
+
 class JaxEngine:
     """The adapter of JAX: no tape, no strides, nothing in place, no global random state.
 
@@ -82,11 +107,17 @@ class JaxEngine:
             raise UsageError(f"{self.name}: has no op {op + '_' if inplace else op!r}")
         try:
             with self.evaluating():
+                self._refuse_fault(op, args)
                 return OPS[op](self.library, *args, **kwargs)
         except ValueError as error:
             if _SCALAR_AXIS in str(error):
                 raise Unsupported("jax has no axis of a scalar") from error
             raise
+
+    def _refuse_fault(self, op: str, args: tuple[Any, ...]) -> None:
+        for fault in FAULTS:
+            if fault.op == op and fault.applies(self.library, *args):
+                raise Unsupported(fault.reason)
 
     # Tensors ---------------------------------------------------------------------------------------------------
 

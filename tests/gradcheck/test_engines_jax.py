@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from gradcheck.verdict import Verdict
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
+
+from gradcheck.engines.jax import FAULTS  # noqa: E402
 
 X = np.array([0.3, -1.2, 2.0])
 
@@ -295,6 +299,26 @@ def test_an_op_that_it_lacks_is_refused(adapter):
     assert not adapter.supports("add", inplace=True)
     with pytest.raises(UsageError, match="has no op"):
         adapter.call("no_such_op", (), {})
+
+
+# Known faults -------------------------------------------------------------------------------------------------------
+
+
+def test_zero_to_the_zero_is_refused_and_what_is_beside_it_is_not(adapter):
+    base, exponent = adapter.tensor(np.array([0.0, 2.0])), adapter.tensor(np.array([1.0, 0.0]))
+    assert adapter.array(adapter.call("pow", (base, exponent), {})).tolist() == [0.0, 1.0]
+    with pytest.raises(Unsupported, match="base and exponent are 0"):
+        adapter.call("pow", (base, 0.0), {})
+
+
+def test_a_users_function_that_meets_a_fault_is_reported():
+    assert codes(gradcheck.check(lambda x: x**0.0 + x, jnp.zeros(2), claims="GC101")) == ["GC101"]
+
+
+def test_every_known_fault_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    written = " ".join(page.split())
+    assert [fault.reason for fault in FAULTS if f"**{fault.reason}**" not in written] == []
 
 
 # Kinks and ties -----------------------------------------------------------------------------------------------------

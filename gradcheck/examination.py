@@ -23,6 +23,7 @@ from gradcheck.checks.passes import place, run, values
 from gradcheck.diagnose import diagnose
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Finding, GradcheckFailure, Unsupported, UsageError, named
+from gradcheck.jacobian import MODES, shown_around
 from gradcheck.minimal import minimal
 from gradcheck.report.result import Report
 from gradcheck.verdict import Outcome, Verdict
@@ -43,6 +44,7 @@ def check(
     claims: Wanted = None,
     rtol: float = 1e-6,
     nondet_tol: float = 0.0,
+    mode: str = "directions",
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -64,6 +66,9 @@ def check(
         The relative error of the derivative that must still be seen.
     nondet_tol : float
         How far repeated passes may differ, relative to an array's largest entry.
+    mode : "directions" or "full"
+        Whether the gradient is compared along random directions, which miss no entry that is wrong by `rtol` of the
+        largest, or all entries of the Jacobian one by one as well.
     engine : str or Engine, optional
         By default the engine whose tensors the inputs are.
     seed : int
@@ -92,7 +97,7 @@ def check(
     True
     """
     adapter = find_engine(inputs, engine)
-    chosen = _chosen(claims, default_claims(), ("function",))
+    chosen = _in_mode(mode, _chosen(claims, default_claims(), ("function",)))
     name = _name(function)
     with _surroundings_kept(adapter, seed):
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
@@ -102,7 +107,9 @@ def check(
         outcomes, unsupported = _outcomes(chosen, subject, other.function)
         outcomes = _first_made_small(outcomes, subject, time.monotonic() - start)
         again = f"gradcheck.check({', '.join([name, _between_parentheses(subject.label)])}"
-        return _report(subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}, seed={seed})")
+        return _report(
+            subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}{_word(mode)}, seed={seed})"
+        )
 
 
 def assert_check(
@@ -111,6 +118,7 @@ def assert_check(
     claims: Wanted = None,
     rtol: float = 1e-6,
     nondet_tol: float = 0.0,
+    mode: str = "directions",
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -118,7 +126,7 @@ def assert_check(
 
     Parameters
     ----------
-    function, *inputs, claims, rtol, nondet_tol, engine, seed
+    function, *inputs, claims, rtol, nondet_tol, mode, engine, seed
         As in `check`.
 
     Returns
@@ -133,7 +141,9 @@ def assert_check(
         the report.
     """
     __tracebackhide__ = True
-    report = check(function, *inputs, claims=claims, rtol=rtol, nondet_tol=nondet_tol, engine=engine, seed=seed)
+    report = check(
+        function, *inputs, claims=claims, rtol=rtol, nondet_tol=nondet_tol, mode=mode, engine=engine, seed=seed
+    )
     if not report.ok:
         raise GradcheckFailure(report)
     return report
@@ -145,6 +155,7 @@ def check_module(
     claims: Wanted = None,
     rtol: float = 1e-6,
     nondet_tol: float = 0.0,
+    mode: str = "directions",
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -157,7 +168,7 @@ def check_module(
     ----------
     module : module
         Of the engine of `inputs`.
-    *inputs, claims, rtol, nondet_tol, engine, seed
+    *inputs, claims, rtol, nondet_tol, mode, engine, seed
         As in `check`.
 
     Returns
@@ -170,7 +181,7 @@ def check_module(
         As `check` does.
     """
     adapter = find_engine(inputs, engine)
-    chosen = _chosen(claims, default_claims(), ("function", "module"))
+    chosen = _in_mode(mode, _chosen(claims, default_claims(), ("function", "module")))
     with _surroundings_kept(adapter, seed):
         copied = adapter.copied(module)
         subject = as_subject(
@@ -192,7 +203,7 @@ def check_module(
                 more, refused = _outcomes([c for c in chosen if c.kind == "function"], whole, other)
             outcomes, unsupported = outcomes | more, unsupported | refused
         again = f"gradcheck.check_module(module, {_between_parentheses(subject.label)}"
-        text = f"{again}, claims={{}}, seed={seed})"
+        text = f"{again}, claims={{}}{_word(mode)}, seed={seed})"
         return _report(subject, outcomes, unsupported, _named(claims), text)
 
 
@@ -218,6 +229,19 @@ def _chosen(wanted: Wanted, known: Claims, kinds: tuple[str, ...]) -> tuple[Clai
             remedy = "use check_module" if claim.kind == "module" else "run the property suite"
             raise UsageError(f"claims: {claim.name} is about a {claim.kind}, not a {kinds[0]}; {remedy}")
     return found
+
+
+def _in_mode(mode: str, claims: tuple[Claim, ...]) -> tuple[Claim, ...]:
+    """The claims, the one about gradients as this mode looks at them."""
+    if mode not in MODES:
+        raise UsageError(f"mode: expected {' or '.join(map(repr, MODES))}, got {mode!r}")
+    gradient = default_claims().get("GC101")
+    return tuple(replace(claim, check=MODES[mode]) if claim == gradient else claim for claim in claims)
+
+
+def _word(mode: str) -> str:
+    """The argument, where it is not the default."""
+    return "" if mode == "directions" else f", mode={mode!r}"
 
 
 def _named(wanted: Wanted) -> bool:
@@ -319,7 +343,8 @@ def made_small(
 
     `others` are what else fails; `first` is a point where the claim holds.
     """
-    smaller, shown = minimal(subject, claim, outcome, seconds=seconds)
+    is_whole = claim.check is MODES["full"]
+    smaller, shown = (subject, outcome) if is_whole else minimal(subject, claim, outcome, seconds=seconds)
     found = shown.finding or outcome.finding
     if found is None:
         return outcome
@@ -332,7 +357,21 @@ def made_small(
     if smaller is not subject:
         notes.append(f"made small from {', '.join(f'x{k} {x.shape}' for k, x in enumerate(subject.inputs))}")
     detail = "; ".join(note for note in notes if note)
-    return replace(shown, finding=replace(found, detail=detail, mistake=diagnosis.mistake))
+    block = found.block or _block(smaller, found)
+    if not block and smaller is not subject and outcome.finding is not None:
+        block = _block(subject, outcome.finding).replace("\n", ", at the input given\n", 1)
+    return replace(shown, finding=replace(found, detail=detail, mistake=diagnosis.mistake, block=block))
+
+
+def _block(subject: Subject, finding: Finding) -> str:
+    """The Jacobian around a wrong entry of a gradient."""
+    evidence = finding.evidence
+    if finding.code != "GC101" or evidence is None or evidence.position is None or finding.entry is None:
+        return ""
+    try:
+        return shown_around(subject, evidence.position, finding.entry)
+    except Exception:  # whatever a user's function raises beside its point
+        return ""
 
 
 def _is_another_factor(cause: str, finding: Finding) -> bool:

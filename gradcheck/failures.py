@@ -87,6 +87,8 @@ class Finding:
         What else is known, one sentence or "".
     mistake : Mistake or None
         The usual mistake that it looks like.
+    block : str
+        A small block of the Jacobian around the entry, in lines; "" where it says no more than the entry.
     replay : str or None
         The short id to give to ``--gradcheck-replay``.
     evidence : Evidence or None
@@ -107,6 +109,7 @@ class Finding:
     error: float | None = None
     detail: str = ""
     mistake: Mistake | None = None
+    block: str = ""
     replay: str | None = None
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 

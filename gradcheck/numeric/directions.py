@@ -1,14 +1,13 @@
-"""Where to look: random directions and cotangents of both signs, and whole Jacobians for a report."""
+"""Where to look: random directions and cotangents of both signs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck.numeric.differences import Curve, Floats, Ladder
+from gradcheck.numeric.differences import Floats
 
 # Entries smaller than this part of the largest one move as if they had this size: small enough that a step seldom
 # carries an entry across zero, large enough that every entry shows in the projection.
@@ -80,33 +79,3 @@ def cotangent(random: np.random.Generator, size: int) -> Floats:
 def opposite(random: np.random.Generator, first: Floats) -> Floats:
     """A second cotangent whose every entry has the other sign, so that each output sees both."""
     return np.asarray(-np.sign(first) * magnitudes(random, first.size))
-
-
-def numeric_jacobian(along: Callable[[Floats], Curve], steps: Floats, effort: int) -> tuple[Floats, Floats]:
-    """The Jacobian column by column, with its estimated errors.
-
-    Parameters
-    ----------
-    along : callable
-        Direction, shape (n,), to the function along it.
-    steps : array, shape (n,)
-        How far each entry moves at t = 1.
-    effort : int
-        The ladder's effort for each column.
-
-    Returns
-    -------
-    values, errors : arrays, shape (m, n)
-    """
-    columns = []
-    for entry in range(steps.size):
-        unit = np.zeros(steps.size)
-        unit[entry] = steps[entry]
-        found = Ladder(along(unit)).derivative(effort)
-        columns.append((found.value / steps[entry], found.error / abs(steps[entry])))
-    return np.array([value for value, _ in columns]).T, np.array([error for _, error in columns]).T
-
-
-def analytic_jacobian(pullback: Callable[[Floats], Floats], outputs: int) -> Floats:
-    """The Jacobian row by row: `pullback` of each unit cotangent. Shape (outputs, n)."""
-    return np.array([pullback(unit) for unit in np.eye(outputs)])

@@ -45,16 +45,3 @@ def test_all_zero_and_empty_inputs_have_directions():
     assert (np.abs(directions.direction(np.random.default_rng(3), np.zeros(3))) >= 0.5).all()
     assert directions.direction(np.random.default_rng(3), np.zeros((0, 2))).shape == (0, 2)
     assert directions.direction(np.random.default_rng(3), np.array(2.0)).shape == ()
-
-
-def test_jacobians_by_column_and_by_row_are_the_same():
-    x = np.array([0.3, -1.2, 2.0])
-    matrix = np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
-
-    def along(v):
-        return lambda t: matrix @ np.sin(x + t * v)
-
-    numeric, error = directions.numeric_jacobian(along, np.abs(x), 1)
-    analytic = directions.analytic_jacobian(lambda u: (u @ matrix) * np.cos(x), 2)
-    assert numeric.shape == (2, 3)
-    assert (np.abs(numeric - analytic) <= error).all()

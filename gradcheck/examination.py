@@ -359,7 +359,7 @@ def made_small(
     detail = "; ".join(note for note in notes if note)
     block = found.block or _block(smaller, found)
     if not block and smaller is not subject and outcome.finding is not None:
-        block = _block(subject, outcome.finding).replace("\n", ", at the input given\n", 1)
+        block = _block(subject, outcome.finding).replace("outputs", "at the input given: outputs", 1)
     return replace(shown, finding=replace(found, detail=detail, mistake=diagnosis.mistake, block=block))
 
 

@@ -248,8 +248,8 @@ def _text(
     fits = max(1, _WIDTH // width)
     largest = float(np.max(error, where=np.isfinite(error), initial=0.0))
     head = (
-        f"outputs {_range(rows)} by entries {_range(columns[:fits])} of x{k}: analytic|numerical where they differ; "
-        f"errors up to {largest:.1g}"
+        f"outputs {_range(rows)} by entries {_range(columns[:fits])} of x{k}, analytic|numerical where they differ "
+        f"(± {largest:.1g})"
     )
     return "\n".join([head, *("".join(cell.ljust(width) for cell in line[:fits]).rstrip() for line in cells)])
 

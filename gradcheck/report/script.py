@@ -214,6 +214,7 @@ class _Draft:
             f"{found.code} {found.claim}: {found.sentence}",
             "",
             f"{found.call}{place}",
+            *([f"Looks like: {found.mistake}."] if found.mistake else []),
             "Exits 1 while the mistake is there, 0 once it is mended.",
         ]
         return "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''") + "\n"

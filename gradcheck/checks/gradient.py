@@ -13,6 +13,7 @@ from gradcheck.checks.claim import Subject, describe, listed
 from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
 from gradcheck.checks.opwise import op_by_op
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
+from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported
 from gradcheck.numeric import directions
@@ -46,7 +47,7 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
     evaluation = Evaluation(subject)
     random = subject.generator(VJP[0])
     if not evaluation.moved or not evaluation.size:
-        return VACUOUS
+        return _of_nothing(evaluation)
     u = directions.cotangent(random, evaluation.size)
     try:
         found = evaluation.pullback(u)
@@ -84,6 +85,24 @@ def _op_by_op(subject: Subject, random: np.random.Generator, whole: Judgement) -
     assert outcome.finding is not None
     detail = f"{found.local} alone is wrong at the values that occurred in the program; {outcome.finding.detail}"
     return replace(outcome, finding=replace(outcome.finding, detail=detail))
+
+
+def _of_nothing(evaluation: Evaluation) -> Outcome:
+    """Where no entry can be wrong, the backward pass must at least not raise: empty batches are ordinary."""
+    subject = evaluation.subject
+    if not evaluation.outputs or not any(subject.inputs[k].dtype.kind == "f" for k in positions(subject)):
+        return VACUOUS
+    u = np.ones(evaluation.size)
+    at = linearized(subject, subject.inputs)
+    tensors = [subject.engine.array(y) for y in at.outputs]
+    ones = [subject.engine.tensor(np.ones(y.shape, y.dtype)) if y.dtype.kind == "f" else None for y in tensors]
+    try:
+        at.pull(ones, is_last=True)
+    except Unsupported:
+        raise
+    except Exception as error:
+        return _raised(evaluation, u, error)
+    return VACUOUS
 
 
 def backward_is_linear_in_cotangent(subject: Subject) -> Outcome:

@@ -27,7 +27,7 @@ from gradcheck.functions.point import NotCallable, Point, TooSlow, point_of
 from gradcheck.functions.portion import ignores_growth
 from gradcheck.functions.suggestion import suggestion
 from gradcheck.functions.surroundings import Surroundings
-from gradcheck.functions.variation import variations
+from gradcheck.functions.variation import NO_AXES, variations
 from gradcheck.functions.wishes import Allowance, Interval, Meter, Wishes
 from gradcheck.functions.writing import written
 from gradcheck.observation.observer import Observed
@@ -200,7 +200,10 @@ class Examination:
         """The failure on as small a call as can be found, and what its author may want to hear."""
         claim, subject = failure.claim, failure.subject
         advice = self._advice(failure) if claim.code == GRADIENT else ""
-        small = made_small(claim, failure.outcome, subject, max(_SMALLER, self.meter.left()))
+        others = [other.finding for other in self.failures]
+        first = self._subject if failure.drawn else None
+        seconds = max(_SMALLER, self.meter.left())
+        small = made_small(claim, failure.outcome, subject, seconds, others=others, first=first)
         if advice and small.finding is not None:
             small = replace(small, finding=replace(small.finding, detail=f"{small.finding.detail}; {advice}"))
         return replace(failure, outcome=small)
@@ -309,6 +312,10 @@ class Examination:
             return
         if claim.code == UNTOUCHED and self._is_harmless(outcome, subject):
             return
+        if drawn == NO_AXES and outcome.finding is not None and _raised(outcome.finding):
+            # Few were written for it: what a scalar becomes on its way through NumPy is no longer an array.
+            self._note(f"warning: for an input without axes, {outcome.finding.detail}")
+            return
         is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
         if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.observed.create_graph):
             self._note(
@@ -383,6 +390,7 @@ class Examination:
         drawn = variations(
             subject.inputs, self.observed.facts, subject.generator("variations"),
             differentiable=subject.differentiable, fixed_sizes=frozenset(sizes), domain=self._domain(),
+            is_elementwise=_is_elementwise(subject),
         )  # fmt: skip
         for variation in drawn:
             made = replace(subject, inputs=variation.inputs)
@@ -410,6 +418,21 @@ class Examination:
                 found |= dict.fromkeys(range(first, first + count), wished[position])
             first += count
         return found
+
+
+def _raised(finding: Finding) -> bool:
+    return finding.evidence is not None and finding.evidence.way == "raised"
+
+
+def _is_elementwise(subject: Subject) -> bool:
+    """Whether all inputs and outputs have one shape, with axes."""
+    try:
+        with subject.engine.no_grad():
+            shapes = {subject.engine.array(y).shape for y in run(subject, place(subject, subject.inputs))}
+    except Exception:  # whatever a user's forward raises the second time
+        return False
+    shapes |= {x.shape for x in subject.inputs}
+    return len(shapes) == 1 and shapes != {()}
 
 
 def _is_tensor(subject: Subject, value: object) -> bool:

@@ -62,6 +62,12 @@ def bounds(facts: Facts, domain: Interval | None) -> Interval:
     return -math.inf, 0.0 if high <= 0.0 else math.inf
 
 
+def may_be_zero(facts: Facts) -> bool:
+    """Whether zeros belong to what was seen: they were there, or lie between plain numbers of both signs."""
+    is_plain = not (facts.is_integral or facts.is_symmetric)
+    return facts.has_zeros or (facts.low < 0.0 < facts.high and is_plain)
+
+
 def keeps(facts: Facts, values: Array, domain: Interval | None = None) -> bool:
     """Whether the facts, sign and range among them, hold for these values too.
 
@@ -78,7 +84,7 @@ def keeps(facts: Facts, values: Array, domain: Interval | None = None) -> bool:
         return False
     return (
         both.is_finite >= facts.is_finite
-        and both.has_zeros <= facts.has_zeros
+        and both.has_zeros <= may_be_zero(facts)
         and both.is_integral >= facts.is_integral
         and (is_forced or both.is_distinct >= facts.is_distinct)
         and both.is_symmetric >= facts.is_symmetric
@@ -133,6 +139,10 @@ class Filler:
         expanded : sequence of int
             Axes along which the values are the same place in memory.
         """
+        facts = self.facts
+        is_bound = bool(facts.sums_to_one or facts.unit_norm or facts.is_symmetric)
+        if (0 in shape and is_bound) or (len(shape) < self.seen.ndim and (is_bound or facts.order)):
+            return None  # nothing sums to one, nor is a matrix, nor in order
         base = tuple(1 if axis in expanded else n for axis, n in enumerate(shape))
         for _ in range(_ATTEMPTS):
             with np.errstate(all="ignore"):
@@ -166,7 +176,7 @@ class Filler:
         values: Array = self._numbers(count, random, manner.scale).reshape(shape)
         if self.seen.dtype.kind == "c":
             values = values + 1j * self._numbers(count, random, manner.scale).reshape(shape)
-        _mark(values, random, manner)
+        _mark(values, random, manner, self.facts.is_distinct)
         return self._constrained(values, random)
 
     def _numbers(self, count: int, random: np.random.Generator, scale: float) -> Floats:
@@ -303,8 +313,8 @@ def _crowded(values: Floats) -> Any:
     return order[1:][gaps < _APART * float(np.abs(values).max(initial=0.0))]
 
 
-def _mark(values: Array, random: np.random.Generator, manner: Manner) -> None:
-    """Write the zeros and ties that are wished for."""
+def _mark(values: Array, random: np.random.Generator, manner: Manner, is_distinct: bool) -> None:
+    """Write the zeros and ties that are wished for; of distinct values, one can be zero."""
     if not values.size:
         return
     flat = values.reshape(-1)
@@ -316,7 +326,7 @@ def _mark(values: Array, random: np.random.Generator, manner: Manner) -> None:
     if manner.zeros == "all":
         flat[:] = 0.0
     elif manner.zeros == "some":
-        chosen = random.random(flat.size) < _ZEROS
+        chosen = random.random(flat.size) < (0.0 if is_distinct else _ZEROS)
         chosen[random.integers(flat.size)] = True
         flat[chosen] = 0.0
     elif manner.zeros == "row" and values.ndim:

@@ -58,7 +58,7 @@ def ignores_growth(subject: Subject, grown: Subject, outputs: Sequence[Array]) -
     """
     inputs = list(grown.inputs)
     for k, (old, new) in enumerate(zip(subject.inputs, grown.inputs, strict=True)):
-        for axis, (n, m) in enumerate(zip(old.shape, new.shape, strict=True)):
+        for axis, (n, m) in enumerate(zip(old.shape, new.shape, strict=False)):  # without axes, nothing grew
             if 1 < n <= _COORDINATES and m > n and new.dtype.kind == "f":
                 gained = np.arange(m).reshape([m if a == axis else 1 for a in range(new.ndim)]) >= n
                 inputs[k] = (inputs[k] * np.where(gained, 1.0 - 2.0**-7, 1.0)).astype(new.dtype)

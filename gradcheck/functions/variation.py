@@ -8,13 +8,14 @@ another one present, and one that also stands among the arguments as a number is
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, zip_longest
 
 import numpy as np
 
-from gradcheck.functions.filling import Filler, Manner, resized
+from gradcheck.functions.filling import Filler, Manner, may_be_zero, resized
 from gradcheck.functions.wishes import Interval
 from gradcheck.observation.facts import Facts
 from gradcheck.program import Array
@@ -22,8 +23,22 @@ from gradcheck.program import Array
 LARGEST = 10_000
 """Entries of a drawn tensor, where sizes can be cut: it is evaluated hundreds of times."""
 
+NO_AXES = "no axes"
+"""What is said of a tensor without axes that stands for one with them."""
+
 # Rounds of other values, one size changed at random, once everything was tried.
 _ROUNDS = 4
+
+# By what magnitudes are multiplied; ties take their turn among them. Exponentials overflow at 710.
+_SCALES = (
+    ("larger magnitudes", 10.0),
+    ("ties", 1.0),
+    ("smaller magnitudes", 0.01),
+    ("much larger magnitudes", 1000.0),
+    ("much smaller magnitudes", 1e-4),
+)
+# Sizes beyond a vector register or a tile, a warp or a row of threads, and a block.
+_BEYOND = (17, 67, 1031)
 
 Sizes = Mapping[int, int]
 
@@ -51,6 +66,7 @@ class _Step:
     what: str
     sizes: Sizes
     manners: Mapping[int, Manner]
+    is_scalar: bool = False
 
 
 def variations(
@@ -61,6 +77,7 @@ def variations(
     differentiable: Sequence[bool] | None = None,
     domain: Interval | Mapping[int, Interval] | None = None,
     fixed_sizes: Collection[int] = (),
+    is_elementwise: bool = False,
 ) -> Iterator[Variation]:
     """Drawn variations of the tensors of one call, the most telling first: values, zeros, sizes, magnitudes, ties.
 
@@ -78,6 +95,8 @@ def variations(
         Where values may lie, in the place of the signs and ranges seen; a pair counts for the differentiated inputs.
     fixed_sizes : collection of int
         Sizes that also stand among the arguments as numbers: no axis of that size changes.
+    is_elementwise : bool
+        The outputs have the inputs' shape, as far as was seen: then they may have no axes.
 
     Yields
     ------
@@ -94,6 +113,7 @@ def variations(
     """
     moved = [x.dtype.kind in "fc" for x in inputs] if differentiable is None else list(differentiable)
     drawer = _Drawer(inputs, facts, moved, domain, np.random.default_rng(int(random.integers(2**63))))
+    drawer.is_elementwise = is_elementwise and all(k in drawer.fillers for k in range(len(inputs)))
     if not drawer.fillers:
         return
     sizes = _Sizes([x.shape for x in inputs], fixed_sizes)
@@ -115,12 +135,14 @@ def _steps(drawer: _Drawer, sizes: _Sizes) -> Iterator[_Step]:
     )
     for steps in zip_longest(*streams):
         yield from (step for step in steps if step is not None)
+    if drawer.is_elementwise:
+        yield _Step(NO_AXES, {}, {}, is_scalar=True)
 
 
 def _rounds(drawer: _Drawer, sizes: _Sizes) -> Iterator[_Step]:
     """Other values again, in other sizes by turns, with zeros among them where zeros were seen."""
     cut = sizes.cut()
-    changes = [cut, *sizes.changes(cut)]
+    changes = [cut, *(changed for changed in sizes.changes(cut) if 0 not in changed.values())]
     zeros = {k: Manner(zeros="some") for k in _with_zeros(drawer)}
     for turn in range(_ROUNDS):
         changed = changes[int(drawer.random.integers(len(changes)))]
@@ -141,12 +163,12 @@ def _zeros(drawer: _Drawer) -> Iterator[tuple[str, dict[int, Manner]]]:
 
 
 def _with_zeros(drawer: _Drawer) -> list[int]:
-    """The differentiated inputs in which zeros were seen."""
-    return [k for k in drawer.moved if drawer.fillers[k].facts.has_zeros]
+    """The differentiated inputs that may be zero."""
+    return [k for k in drawer.moved if may_be_zero(drawer.fillers[k].facts)]
 
 
 def _manners(drawer: _Drawer) -> Iterator[tuple[str, dict[int, Manner]]]:
-    for what, factor in (("larger magnitudes", 10.0), ("ties", 1.0), ("smaller magnitudes", 0.01)):
+    for what, factor in _SCALES:
         if factor == 1.0:
             found = {k: Manner(ties=True) for k in drawer.moved if drawer.fillers[k].ties()}
         else:
@@ -168,6 +190,7 @@ class _Drawer:
     ) -> None:
         self.inputs = tuple(inputs)
         self.random = random
+        self.is_elementwise = False
         self.fillers: dict[int, Filler] = {}
         for k, (x, known, wanted) in enumerate(zip(inputs, facts, differentiable, strict=True)):
             if not wanted:
@@ -185,8 +208,10 @@ class _Drawer:
         """The inputs as the step wants them; None where the facts do not allow it."""
         found: list[Array] = []
         for k, x in enumerate(self.inputs):
-            shape = tuple(step.sizes.get(n, n) for n in x.shape)
+            shape = () if step.is_scalar else tuple(step.sizes.get(n, n) for n in x.shape)
             if k not in self.fillers:
+                if 0 in shape and 0 not in x.shape:
+                    return None  # of labels, indices and weights there is one at least
                 found.append(resized(x, shape))
                 continue
             drawn = self._drawn(k, shape, step.manners.get(k, Manner()))
@@ -244,9 +269,11 @@ class _Sizes:
                 return {key: m for key, m in changed.items() if m != key}
 
     def changes(self, cut: Sizes) -> list[dict[int, int]]:
-        """One class at a time to a prime nearby, to 1, to one more, to 2; on top of `cut`."""
+        """One class at a time to a prime nearby, to 1, beyond what a kernel takes at once, to one more, to 2."""
         found = []
-        for choose in (_prime_after, lambda _: 1, lambda n: n + 1, lambda _: 2):
+        beyond = (partial(max, size) for size in _BEYOND)
+        choices: tuple[Callable[[int], int], ...] = (_prime_after, lambda _: 1, *beyond, lambda n: n + 1, lambda _: 2)
+        for choose in choices:
             for n in self._present:
                 m = choose(cut.get(n, n))
                 changed = {**cut, n: m}
@@ -255,7 +282,11 @@ class _Sizes:
                     continue
                 if m < n or max(self._entries(shape, changed) for shape in self._shapes) <= LARGEST:
                     found.append(changed)
-        return found
+        return found + [{**cut, n: 0} for n in self._leading() if n not in self._fixed]
+
+    def _leading(self) -> list[int]:
+        """The sizes of first axes, where batches lie, which may be empty."""
+        return list(dict.fromkeys(shape[0] for shape in self._shapes if shape))
 
     def _free(self, size: int, own: int, changed: Sizes) -> int:
         """The first size from `size` on that no other class has."""

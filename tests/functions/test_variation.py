@@ -98,7 +98,8 @@ def missing(facts, values):
     lost += ["order"] * (facts.order not in (0, both.order))
     lost += ["sums"] * (not {*facts.sums_to_one} <= {*both.sums_to_one})
     lost += ["norms"] * (not {*facts.unit_norm} <= {*both.unit_norm})
-    lost += ["zeros"] * (found.has_zeros and not facts.has_zeros)
+    between = facts.low < 0 < facts.high and not facts.is_integral
+    lost += ["zeros"] * (found.has_zeros and not facts.has_zeros and not between)
     if (facts.low, facts.high) != (0.0, 0.0):
         lost += ["positive"] * (facts.low >= 0 > found.low)
         lost += ["negative"] * (facts.high <= 0 < found.high)
@@ -167,8 +168,21 @@ def test_axes_of_one_size_change_together_and_one_class_at_a_time():
         assert (n != 5) + (k != 3) + (m != 7) <= 1
 
 
-def test_sizes_tried_are_one_two_the_next_and_a_prime():
-    assert {shape[0] for (shape,) in sizes_of(drawn(numbers(8)))} == {8, 1, 2, 9, 11}
+def test_sizes_tried_are_one_two_the_next_a_prime_none_and_beyond_what_a_kernel_takes_at_once():
+    assert {shape[0] for (shape,) in sizes_of(drawn(numbers(8)))} == {8, 1, 2, 9, 11, 0, 17, 67, 1031}
+
+
+def test_only_first_axes_become_empty():
+    assert {shape for (shape,) in sizes_of(drawn(numbers(5, 3))) if 0 in shape} == {(0, 3)}
+
+
+def test_what_is_elementwise_is_tried_without_axes():
+    assert drawn(numbers(5, 3), is_elementwise=True)[-5].inputs[0].shape == ()
+    assert () not in {shape for (shape,) in sizes_of(drawn(numbers(5, 3)))}
+
+
+def test_labels_and_indices_keep_every_input_from_becoming_empty():
+    assert not any(0 in v.inputs[0].shape for v in drawn(numbers(3, 4), np.array([2, 0, 1])))
 
 
 def test_size_that_is_also_an_argument_is_left_alone():
@@ -189,7 +203,7 @@ def test_integer_tensors_are_cut_and_repeated_with_the_rest():
     x, index = numbers(3, 4), np.array([2, 0, 1])
     for v in drawn(x, index):
         n = v.inputs[0].shape[0]
-        assert v.inputs[1].tolist() == [2, 0, 1, 2, 0][:n]
+        assert v.inputs[1].tolist() == ([2, 0, 1] * n)[:n]
         assert v.inputs[1].dtype == index.dtype
 
 
@@ -241,8 +255,13 @@ def test_expanded_input_is_drawn_expanded_and_plain():
     assert strides == {True, False}
 
 
-def test_zeros_are_tried_only_where_zeros_were_seen():
-    found = drawn(with_zeros(numbers(3, 4)), numbers(3, 4))
+def test_a_lone_zero_is_tried_between_distinct_values_of_both_signs():
+    found = [v.inputs[0] for v in drawn(numbers(3, 4)) if v.what == "exact zeros among x0"]
+    assert [int((x == 0).sum()) for x in found] == [1]
+
+
+def test_elsewhere_zeros_are_tried_only_where_zeros_were_seen():
+    found = drawn(with_zeros(numbers(3, 4)), np.abs(numbers(3, 4)))
     assert all((v.inputs[1] != 0).all() for v in found)
     alone = next(v for v in found if v.what == "exact zeros alone in x0")
     assert not alone.inputs[0].any()

@@ -1,0 +1,358 @@
+"""Mistakes in what a rule does: to memory, state, cotangents, flags, dtypes, modes, and in its other rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradcheck.mistake import Mistake
+from tests.planted.formulas import MATRIX, OTHER, ROW
+from tests.planted.mistake import Rules
+
+
+def layout(rules: Rules) -> None:
+    """Memory read in its own order."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+    square = (lambda x: x * x), (lambda g, x: 2 * g * x)
+
+    def in_memory_order(tensor: Any) -> Any:
+        flat = tensor.detach().numpy().ravel(order="K").copy()
+        return lib.from_numpy(flat).reshape(tensor.shape)
+
+    rules.rule("cotangent in memory order", "layout of cotangent", square[0],
+               lambda g, x: 2 * in_memory_order(g) * x, square[1], "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
+    rules.rule("input in memory order", "layout of input", square[0],
+               lambda g, x: 2 * g * in_memory_order(x), square[1], "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
+    rules.rule("values in memory order", "layout of input", lambda x: in_memory_order(x) * 3.0,
+               lambda g, x: 3 * g, lambda g, x: 3 * g, "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
+    mended = rules.function("ValuesMended", lambda x: x * 3.0, lambda g, x: 3 * g)
+    made = rules.found.pop()
+    rules.plant(made.name, made.group, made.wrong.__self__, mended, "GC301", made.mistake, made.inputs)
+    rules.rule(
+        "cotangent viewed flat", "layout of cotangent", square[0], lambda g, x: (2 * g.view(-1)).reshape(x.shape) * x,
+        square[1], "GC301", Mistake.LAYOUT, (x,),
+    )  # fmt: skip
+
+
+def mutation(rules: Rules) -> None:
+    """What belongs to the caller is written to."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+    doubled = (lambda x: x * 2), (lambda g, x: 2 * g)
+
+    def halved(x: Any) -> Any:
+        np.multiply(x.detach().numpy(), 0.5, out=x.detach().numpy())
+        return x * 4
+
+    rules.plant(
+        "input halved in place", "mutation of input", rules.function("Halved", halved, lambda g, x: 2 * g),
+        rules.function("HalvedMended", *doubled), "GC203", Mistake.MUTATION, (x,),
+    )  # fmt: skip
+    rules.rule("cotangent scaled in place", "mutation of cotangent", doubled[0], lambda g, x: g.mul_(2), doubled[1],
+               "GC203", Mistake.MUTATION, (x,))  # fmt: skip
+
+    def clamping(g: Any, x: Any) -> Any:
+        held = x.detach().numpy()
+        np.maximum(held, 0.0, out=held)
+        return g * (x > 0).to(g.dtype)
+
+    rules.rule("saved input clamped in place", "mutation of input", lambda x: x.relu(), clamping,
+               lambda g, x: g * (x > 0).to(g.dtype), "GC203", Mistake.MUTATION, (x,))  # fmt: skip
+
+
+def state(rules: Rules) -> None:
+    """Something outlives the call."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+
+    class Exponential(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            out = x.exp()
+            ctx.save_for_backward(out)
+            return out
+
+        @staticmethod
+        def backward(ctx, g):
+            (out,) = ctx.saved_tensors
+            return g * out
+
+    class ExponentialOnTheClass(Exponential):
+        @staticmethod
+        def forward(ctx, x):
+            ExponentialOnTheClass.out = x.exp()
+            return ExponentialOnTheClass.out * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ExponentialOnTheClass.out
+
+    buffers: dict[Any, Any] = {}
+
+    class ExponentialInABuffer(Exponential):
+        @staticmethod
+        def forward(ctx, x):
+            kept = buffers.setdefault((x.shape, x.dtype), lib.zeros_like(x))
+            kept.copy_(x.exp())
+            ctx.kept = kept
+            return kept.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.kept
+
+    results: dict[Any, Any] = {}
+
+    class ExponentialWithAStaticResult(Exponential):
+        @staticmethod
+        def backward(ctx, g):
+            (out,) = ctx.saved_tensors
+            found = results.setdefault((out.shape, out.dtype), lib.zeros_like(out))
+            found.copy_(g * out)
+            return found
+
+    class ExponentialUsedUp(Exponential):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.out = x.detach().exp()
+            return ctx.out.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return ctx.out.mul_(g)
+
+    cache: dict[Any, Any] = {}
+
+    class ExponentialCachedByShape(Exponential):
+        @staticmethod
+        def backward(ctx, g):
+            (out,) = ctx.saved_tensors
+            return g * cache.setdefault((out.shape, out.dtype), out.detach().clone())
+
+    for wrong, codes in (
+        (ExponentialOnTheClass, "GC602"),
+        (ExponentialInABuffer, "GC602"),
+        (ExponentialWithAStaticResult, "GC601 GC605 GC602"),
+        (ExponentialUsedUp, "GC605 GC601"),
+        (ExponentialCachedByShape, "GC602 GC101"),
+    ):
+        rules.plant(wrong.__name__, "saved state", wrong, Exponential, codes, Mistake.STATE, (x,))
+
+
+def outputs(rules: Rules) -> None:
+    """Several outputs, None, and inputs that need no gradient."""
+    lib = rules.library
+    x, y = lib.tensor(MATRIX), lib.tensor(OTHER)
+
+    class SineAndCosine(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(x)
+            return x.sin(), x.cos()
+
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            if h is None:
+                return None if g is None else g * x.cos()
+            return -h * x.sin() if g is None else g * x.cos() - h * x.sin()
+
+    class WithAWrongBranch(SineAndCosine):
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            return g * x.sin() if h is None else SineAndCosine.backward(ctx, g, h)
+
+    class WithoutABranch(SineAndCosine):
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            return g * x.cos() - h * x.sin()
+
+    class WithoutTheSecond(SineAndCosine):
+        @staticmethod
+        def backward(ctx, g, h):
+            (x,) = ctx.saved_tensors
+            return None if g is None else g * x.cos()
+
+    group = "multi-output and None"
+    rules.plant("wrong branch for None", group, WithAWrongBranch, SineAndCosine, "GC604", Mistake.OUTPUT, (x,))
+    rules.plant("no branch for None", group, WithoutABranch, SineAndCosine, "GC604", Mistake.OUTPUT, (x,))
+    rules.plant("second output ignored", group, WithoutTheSecond, SineAndCosine, "GC101", Mistake.TERM, (x,))
+    rules.rule("None for an input", group, lambda x, y: x * y, lambda g, x, y: (g * y, None),
+               lambda g, x, y: (g * y, g * x), "GC101", Mistake.ZERO, (x, y))  # fmt: skip
+
+    class Product(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            wanted = ctx.needs_input_grad
+            return g * y if wanted[0] else None, g * x if wanted[1] else None
+
+    class ProductWithOneFlag(Product):
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            return (g * y, g * x) if ctx.needs_input_grad[0] else (None, None)
+
+    class ProductInTheWrongPlace(Product):
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            if all(ctx.needs_input_grad):
+                return g * y, g * x
+            return (g * y, None) if ctx.needs_input_grad[0] else (None, g * y)
+
+    for wrong in (ProductWithOneFlag, ProductInTheWrongPlace):
+        rules.plant(wrong.__name__, "activity", wrong, Product, "GC603", Mistake.SUBSET, (x, y))
+
+
+def precision(rules: Rules) -> None:
+    """Fewer digits than the inputs have, or another formula for float32."""
+    lib = rules.library
+    double = lib.tensor(MATRIX, dtype=lib.float64)
+    single = lib.tensor(MATRIX, dtype=lib.float32)
+    sine = (lambda x: x.sin()), (lambda g, x: g * x.cos())
+    rules.rule("float32 in backward", "dtype", sine[0], lambda g, x: (g.float() * x.float().cos()).to(g.dtype), sine[1],
+               "GC701 GC101", Mistake.PRECISION, (double,))  # fmt: skip
+    rules.rule("float32 constant", "dtype", lambda x: x * 0.1,
+               lambda g, x: (g * lib.tensor(0.1, dtype=lib.float32).to(g.dtype)), lambda g, x: g * 0.1,
+               "GC101", Mistake.FACTOR, (double,))  # fmt: skip
+    rules.rule(
+        "float32 path", "dtype", lambda x: x * x, lambda g, x: (g if x.dtype == lib.float32 else 2 * g) * x,
+        lambda g, x: 2 * g * x, "GC702 GC101", Mistake.PRECISION, (single,),
+    )  # fmt: skip
+
+
+def orders(rules: Rules) -> None:
+    """Wrong when differentiated again, forwards, or in another mode."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+
+    class Cube(lib.autograd.Function):
+        @staticmethod
+        def forward(x):
+            return x * x * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 3 * g * x * x
+
+        @staticmethod
+        def jvp(ctx, t):
+            (x,) = ctx.saved_tensors
+            return 3 * t * x * x
+
+    class CubeDetached(Cube):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 3 * g * x.detach() ** 2
+
+    class CubeThroughNumPy(Cube):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return 3 * g * lib.from_numpy(x.detach().numpy() ** 2)
+
+    class CubeForwardsWithoutItsFactor(Cube):
+        @staticmethod
+        def jvp(ctx, t):
+            (x,) = ctx.saved_tensors
+            return t * x * x
+
+    class CubeForwardsWithAnotherSign(Cube):
+        @staticmethod
+        def jvp(ctx, t):
+            (x,) = ctx.saved_tensors
+            return -3 * t * x * x
+
+    for wrong in (CubeDetached, CubeThroughNumPy):
+        rules.plant(
+            wrong.__name__, "second order", wrong, Cube, "GC104 GC106", Mistake.SECOND_ORDER, (x,),
+            is_differentiated_again=True,
+        )  # fmt: skip
+    for wrong in (CubeForwardsWithoutItsFactor, CubeForwardsWithAnotherSign):
+        rules.plant(wrong.__name__, "forward-mode rule", wrong, Cube, "GC102", Mistake.FORWARD_RULE, (x,))
+
+    rules.rule(
+        "training rule in evaluation", "modes", lambda x, training: x * 4 if training else x * 2,
+        lambda g, x, training: (4 * g,), lambda g, x, training: (4 * g if training else 2 * g,),
+        "GC101", Mistake.FACTOR, (x, False),
+    )  # fmt: skip
+
+
+def sizes(rules: Rules) -> None:
+    """Empty inputs, single rows, scalars."""
+    lib = rules.library
+    x, row = lib.tensor(MATRIX), lib.tensor(ROW)
+    rules.rule(
+        "rows stacked", "empty and 0-d inputs", lambda x: x.sum(0), lambda g, x: lib.stack([g for _ in x]),
+        lambda g, x: g.expand(x.shape).clone(), "GC101", Mistake.FORM, (x,),
+    )  # fmt: skip
+    rules.rule(
+        "axes of size 1 squeezed", "empty and 0-d inputs", lambda x: x.exp(), lambda g, x: (g * x.exp()).squeeze(),
+        lambda g, x: g * x.exp(), "GC101", Mistake.FORM, (x,),
+    )  # fmt: skip
+    rules.rule(
+        "scalars taken for constants", "empty and 0-d inputs", lambda x: x * x,
+        lambda g, x: 2 * g * x if x.ndim else None, lambda g, x: 2 * g * x, "GC101", Mistake.ZERO, (row,),
+    )  # fmt: skip
+
+
+def randomness(rules: Rules) -> None:
+    """Not twice the same."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+    numbers = np.random.default_rng()
+
+    def in_any_order(g: Any, x: Any) -> Any:
+        order = [int(k) for k in numbers.permutation(16)]
+        total = lib.zeros_like(x)
+        for k in order:
+            total = total + 0.1 * k * g * x.cos()
+        return total / 12.0
+
+    rules.rule("sum in a random order", "non-determinism", lambda x: x.sin(), in_any_order, lambda g, x: g * x.cos(),
+               "GC605", Mistake.RANDOM, (x,))  # fmt: skip
+    calls = [0]
+
+    def drifting(g: Any, x: Any) -> Any:
+        calls[0] += 1
+        return g * x.cos() * (1 + 1e-9 * calls[0])
+
+    rules.rule("a count of calls", "non-determinism", lambda x: x.sin(), drifting, lambda g, x: g * x.cos(),
+               "GC605", Mistake.RANDOM, (x,))  # fmt: skip
+
+
+def linearity(rules: Rules) -> None:
+    """The cotangent is used, but not linearly."""
+    lib = rules.library
+    x = lib.tensor(MATRIX)
+    square = (lambda x: x * x), (lambda g, x: 2 * g * x)
+    for name, wrong in (
+        ("absolute cotangent", lambda g, x: 2 * g.abs() * x),
+        ("ones for the cotangent", lambda g, x: 2 * x),
+        ("sign of the cotangent", lambda g, x: 2 * g.sign() * x),
+        ("small cotangents dropped", lambda g, x: lib.where(g.abs() < 1e-3, lib.zeros_like(g), 2 * g * x)),
+        ("positive cotangents only", lambda g, x: 2 * g.relu() * x),
+    ):
+        rules.rule(name, "linearity in the cotangent", square[0], wrong, square[1],
+                   "GC101 GC103", Mistake.COTANGENT, (x,))  # fmt: skip
+
+
+ALL = (layout, mutation, state, outputs, precision, orders, sizes, randomness, linearity)

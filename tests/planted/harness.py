@@ -1,0 +1,91 @@
+"""Every planted mistake, and what comes of it where a user's test makes one ordinary call."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from gradcheck.functions.wishes import Allowance
+from gradcheck.mistake import Mistake
+from gradcheck.report.function import FunctionResult, Status
+from tests.functions.observed import observe
+from tests.planted import behaviours, formulas
+from tests.planted.mistake import Planted, Rules
+
+ENGINES = ("torch", "refengine")
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """What became of one mistake: found by the right claim, which claims failed, and what it was called."""
+
+    caught: bool
+    codes: frozenset[str]
+    mistake: Mistake | None
+
+
+@cache
+def planted(engine: str) -> tuple[Planted, ...]:
+    """The mistakes of one engine; none where its library is not installed."""
+    if importlib.util.find_spec(engine) is None:
+        return ()
+    library = importlib.import_module(engine)
+    rules = Rules(library)
+    for plant in (*formulas.ALL, *behaviours.ALL):
+        plant(rules)
+    return tuple(rules.found)
+
+
+def everything() -> tuple[Planted, ...]:
+    """The mistakes of all engines that are installed."""
+    return tuple(one for engine in ENGINES for one in planted(engine))
+
+
+def get(engine: str, name: str) -> Planted:
+    """One mistake by its names."""
+    return next(one for one in planted(engine) if one.name == name)
+
+
+def judged(one: Planted, which: Callable[..., Any], seed: int, allowance: Allowance | None = None) -> FunctionResult:
+    """What `pytest --gradcheck` makes of a test that calls a Function once and differentiates the sum."""
+    from gradcheck.functions.examine import examine
+
+    (seen,) = [found for found in observe(lambda: _test(one, which)) if found.function is which.__self__]
+    return examine(seen, seed=seed, allowance=allowance or Allowance())
+
+
+def caught(one: Planted, seed: int) -> Caught:
+    """What becomes of the wrong Function, with default settings."""
+    result = judged(one, one.wrong, seed)
+    codes = _codes(result)
+    found = Mistake(result.mistake) if result.mistake else None
+    return Caught(bool(one.codes & codes), codes, found)
+
+
+def alarms(one: Planted, seed: int) -> tuple[str, ...]:
+    """The claims that fail on the right twin: none, it should be."""
+    return tuple(sorted(_codes(judged(one, one.right, seed))))
+
+
+def _codes(result: FunctionResult) -> frozenset[str]:
+    failed = result.failing if result.status is Status.DISAGREED else ()
+    return frozenset(text.split()[0] for text in failed)
+
+
+def _test(one: Planted, which: Callable[..., Any]) -> None:
+    """An ordinary test's call, and its backward."""
+    library = importlib.import_module(one.engine)
+    inputs = [x.clone().requires_grad_() if isinstance(x, library.Tensor) else x for x in one.inputs]
+    result = which(*inputs)
+    outputs = result if isinstance(result, tuple) else (result,)
+    total = sum((y * y).sum() for y in outputs)
+    leaves = [x for x in inputs if isinstance(x, library.Tensor)]
+    if one.is_differentiated_again:
+        (gradient,) = library.autograd.grad(total, leaves, create_graph=True)
+        (gradient * gradient).sum().backward()
+    else:
+        total.backward()

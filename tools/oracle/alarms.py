@@ -88,6 +88,8 @@ class Coverage:
         Those with a finite estimate.
     exceeded : int
         Those whose true error is larger than the estimate.
+    sided, sided_exceeded : int
+        The same of one-sided derivatives, where the derivative is said to be two.
     worst : float
         The largest ratio of the two.
     evaluations : int
@@ -99,6 +101,8 @@ class Coverage:
     outputs: int = 0
     estimated: int = 0
     exceeded: int = 0
+    sided: int = 0
+    sided_exceeded: int = 0
     worst: float = 0.0
     evaluations: int = 0
     graphs: int = 0
@@ -106,7 +110,7 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Add another's counts."""
-        for name in ("outputs", "estimated", "exceeded", "evaluations", "graphs"):
+        for name in ("outputs", "estimated", "exceeded", "sided", "sided_exceeded", "evaluations", "graphs"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.worst = max(self.worst, other.worst)
         self.cases = (self.cases + other.cases)[:LISTED]
@@ -198,12 +202,14 @@ def _cover(coverage: Coverage, graph: Graph) -> None:
     coverage.graphs += 1
     coverage.evaluations += found.evaluations
     whole = found.smooth | found.one_sided
-    sides = [(found.value, found.error, graph.truth(v), whole)]
+    right, left = graph.truth(v), graph.truth(v, side=-1)
+    _count(coverage, graph, found.value, found.error, right, whole)
     if not whole.all():
-        sides += [(found.right, found.right_error, graph.truth(v), ~whole)]
-        sides += [(found.left, found.left_error, graph.truth(v, side=-1), ~whole)]
-    for value, error, truth, asked in sides:
-        _count(coverage, graph, value, error, truth, asked)
+        sided = Coverage()
+        _count(sided, graph, found.right, found.right_error, right, ~whole)
+        _count(sided, graph, found.left, found.left_error, left, ~whole)
+        coverage.sided += sided.estimated
+        coverage.sided_exceeded += sided.exceeded
 
 
 def _count(

@@ -292,19 +292,24 @@ def _class_targets(one: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def _coverage(data: Data) -> list[str]:
-    heads = ("", "derivatives", "with an estimate", "true error above it", "share", "most, times", "evaluations, mean")
+    heads = (
+        "", "derivatives", "with an estimate", "true error above it", "share", "most, times", "one-sided estimates",
+        "true error above it", "evaluations, mean",
+    )  # fmt: skip
     rows = []
     for one in data:
         found = one["coverage"]
         rows.append((
             TITLES[one["kind"]], f"{found['outputs']:,}", f"{found['estimated']:,}", found["exceeded"],
             share(found["exceeded"], found["estimated"]), f"{found['worst']:.3g}",
+            f"{found['sided']:,}", counted(found["sided_exceeded"], found["sided"]),
             f"{found['evaluations'] / max(found['graphs'], 1):.0f}",
         ))  # fmt: skip
     return [
         *prose(
             "One line through each graph, `numeric.differences.differentiate` against the truth, for each output;",
-            "at a kink the one-sided derivatives.",
+            "apart, the one-sided derivatives where it says that there are two (a kink at the point, or one so near that",
+            "no step is shorter).",
         ),
         "",
         *table(heads, rows),

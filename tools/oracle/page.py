@@ -308,8 +308,8 @@ def _coverage(data: Data) -> list[str]:
     return [
         *prose(
             "One line through each graph, `numeric.differences.differentiate` against the truth, for each output;",
-            "apart, the one-sided derivatives where it says that there are two (a kink at the point, or one so near that",
-            "no step is shorter).",
+            "apart, the one-sided derivatives where it says that there are two (a kink at the point, or one so near",
+            "that no step is shorter).",
         ),
         "",
         *table(heads, rows),

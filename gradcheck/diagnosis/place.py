@@ -62,7 +62,7 @@ def _by_size(case: Case, worst: Slopes) -> Diagnosis | None:
         if found is not None and found.is_right and _is_right_at_generic(case, inputs, k, one):
             return Diagnosis(Mistake.SIZE, f"{text}, right for {inputs[k].shape}")
         return None
-    if first is not None and case.inputs[k].shape != first.inputs[k].shape:
+    if first is not None and case.inputs[k].shape != first.inputs[k].shape and worst.analytic.any():
         tame = tuple(np.resize(x, y.shape).astype(y.dtype) for x, y in zip(first.inputs, case.inputs, strict=True))
         found = case.probed(probes.nearby(case.subject, tame), k, _worst_places(worst))
         if found is not None and found.wrong.any():

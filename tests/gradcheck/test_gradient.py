@@ -374,3 +374,14 @@ def test_gradient_outside_of_both_sides_at_a_kink_never_agrees():
     rule = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: 1.001 * u[0] * ((x >= -1.0) & (x <= 1.5)))
     for x in (np.array([1.5, 1.5, 2.2, -1.0]), np.array([-1.0, -2.6])):
         assert vjp_matches_numeric(subject(rule, x)).verdict is not Verdict.AGREE
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_backward_that_raises_for_an_empty_input_disagrees(shape):
+    def refused(u, x, g):
+        raise ValueError("nothing to reduce")
+
+    found = vjp_matches_numeric(subject(sine(refused), np.zeros(shape)))
+    assert found.verdict is Verdict.DISAGREE
+    assert "nothing to reduce" in found.finding.detail
+    assert vjp_matches_numeric(subject(sine(), np.zeros(shape))).vacuous

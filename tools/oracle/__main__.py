@@ -1,6 +1,6 @@
 """Measure the oracle beside its peers and write docs/oracle_table.md.
 
-    python -m tools.oracle [--only detection,alarms] [--graphs N] [--seed S] [--jobs N] [--data DIRECTORY]
+    python -m tools.oracle [--only detection,alarms] [--graphs N] [--seed S] [--seeds N] [--jobs N] [--data DIRECTORY]
     python -m tools.oracle --replay stiff:17 [...]
 
 Each part is saved on its own, so that `--only` runs some again; the page is written from what is saved.
@@ -9,6 +9,7 @@ Each part is saved on its own, so that `--only` runs some again; the page is wri
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import os
 import sys
@@ -55,6 +56,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", help=f"parts to measure, of {', '.join(PARTS)}")
     parser.add_argument("--graphs", type=int, default=10_000, help="graphs in each class")
     parser.add_argument("--seed", type=int, default=0, help="number of the first graph")
+    parser.add_argument("--seeds", type=int, default=20, help="how often each planted mistake is looked for")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--data", type=Path, default=DATA, help="where measurements are saved")
     parser.add_argument("--page", type=Path, help=f"what to write instead of {PAGE.relative_to(ROOT)}")
@@ -65,6 +67,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _measure(name: str, options: argparse.Namespace) -> None:
     """One part, measured and saved."""
     from tools.oracle import store
+    from tools.oracle.pool import Asked
 
     start = time.monotonic()
 
@@ -74,9 +77,9 @@ def _measure(name: str, options: argparse.Namespace) -> None:
     say("starts")
     part = importlib.import_module(f"tools.oracle.{name}")
     measure: Callable[..., Any] = part.measure
-    data = measure(options.graphs, options.seed, options.jobs, say)
-    chosen = {key: getattr(options, key) for key in ("graphs", "seed", "jobs")}
-    store.save(options.data, name, time.monotonic() - start, chosen, data)
+    asked = Asked(options.graphs, options.seed, options.seeds, options.jobs)
+    data = measure(asked, say)
+    store.save(options.data, name, time.monotonic() - start, dataclasses.asdict(asked), data)
     say(f"took {time.monotonic() - start:.0f} s")
 
 

@@ -15,7 +15,7 @@ from tools.oracle import graph_facts
 from tools.oracle.classes import CLASSES
 from tools.oracle.graphs import WRONG, Graph, draw
 from tools.oracle.judges import AGREE, DISAGREE, FLAT, INCONCLUSIVE, JUDGES, PEERS, REFUSED, Answer, present
-from tools.oracle.pool import Task, spread
+from tools.oracle.pool import Asked, Task, spread
 
 CHUNK = 100
 OURS = "ours on refengine"
@@ -25,7 +25,7 @@ LISTED = 40
 # disagreement, with its confirmation, costs several times what an agreement does.
 PEERS_SHARE = 10
 TORCH_SHARE = 40
-WRONG_SHARE = 8
+WRONG_SHARE = 4
 # Compositions at a kink are a class of their own, of which fewer are enough.
 FEWER = {"kink_composition": 5}
 
@@ -133,17 +133,17 @@ class Alarms:
         self.coverage.merge(other.coverage)
 
 
-def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Alarms]:
+def measure(asked: Asked, say: Callable[[str], None]) -> list[Alarms]:
     """All classes, `graphs` of each; see the shares above for who is asked about which."""
-    ends = {kind: seed + max(1, graphs // FEWER.get(kind, 1)) for kind in CLASSES}
+    ends = {kind: asked.seed + max(1, asked.graphs // FEWER.get(kind, 1)) for kind in CLASSES}
     tasks = [
         Task(f"alarms {kind}", chunk, (kind, start, min(start + CHUNK, end)))
-        for start in range(seed, seed + graphs, CHUNK)
+        for start in range(asked.seed, asked.seed + asked.graphs, CHUNK)
         for kind, end in ends.items()
         if start < end
     ]
     found = {kind: Alarms(kind) for kind in CLASSES}
-    for one in spread(tasks, jobs, say):
+    for one in spread(tasks, asked.jobs, say):
         found[one.kind].merge(one)
     return list(found.values())
 

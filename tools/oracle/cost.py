@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.harness import Benchmark, run
 from tools.oracle.judges import AGREE, DISAGREE, torch_gradcheck
 from tools.oracle.libraries import is_installed, library
+from tools.oracle.pool import Asked
 
 SIZES = (10, 50, 100, 1_000)
 ROUNDS = 7
@@ -45,11 +46,11 @@ class Cost:
     wrong_seen: dict[str, bool]
 
 
-def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Cost]:
+def measure(asked: Asked, say: Callable[[str], None]) -> list[Cost]:
     """All sizes, in this process, one after the other; nothing without PyTorch."""
     if not is_installed("torch"):
         return []
-    return [_one(size, seed, say) for size in SIZES]
+    return [_one(size, asked.seed, say) for size in SIZES]
 
 
 def function_of(size: int) -> Callable[[Any], Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tools.oracle.judges import DISAGREE, Answer, autograd_check_grads, jax_check_grads, ours, torch_gradcheck
 from tools.oracle.libraries import Op, is_installed, library
-from tools.oracle.pool import Task, spread
+from tools.oracle.pool import Asked, Task, spread
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (3,), (32,), (4, 5), (32, 32))
 MAGNITUDES = (1e-3, 1.0, 1e3)
@@ -66,10 +66,10 @@ class Caught:
     alarm: bool = False
 
 
-def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Caught]:
+def measure(asked: Asked, say: Callable[[str], None]) -> list[Caught]:
     """All searches, however many graphs were asked for."""
     tasks = [
-        Task(f"{judge} {op} {shape}", searched, (judge, op, shape, magnitude, seed))
+        Task(f"{judge} {op} {shape}", searched, (judge, op, shape, magnitude, asked.seed))
         for judge in JUDGES
         if is_installed(LIBRARIES[judge])
         for shape in reversed(SHAPES)
@@ -77,7 +77,7 @@ def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> li
         for magnitude in MAGNITUDES
         if is_sensible(op, shape, magnitude) and not is_long(judge, shape, magnitude)
     ]
-    return [one for found in spread(tasks, jobs, say) for one in found]
+    return [one for found in spread(tasks, asked.jobs, say) for one in found]
 
 
 def is_sensible(op: str, shape: tuple[int, ...], magnitude: float) -> bool:

@@ -210,7 +210,7 @@ def _alarms(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         "",
         *prose(
             "*Flat*: agrees that the derivative is zero to the eye; `gradcheck.check` calls that inconclusive,",
-            "since nothing was tested. Wrong graphs are the same with the gradient times 1.001 (an eighth of them",
+            "since nothing was tested. Wrong graphs are the same with the gradient times 1.001 (a quarter of them",
             "for ours on refengine), which is within the default tolerance of PyTorch's checker. Left out: right",
             "graphs that a library itself gives a wrong gradient for, and wrong ones whose error is within a",
             "kink's interval or in a derivative below 1e-9 of the function's size. The last column is the CPU",

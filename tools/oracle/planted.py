@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tools.oracle.judges import AGREE, REFUSED, Answer, jax_check_grads, torch_gradcheck
-from tools.oracle.pool import Task, spread
+from tools.oracle.pool import Asked, Task, spread
 
-SEEDS = 20
 # The right twin is asked with one seed in so many: it takes the whole of its allowance each time.
 TWIN_SHARE = 4
 
@@ -49,17 +48,17 @@ class Plant:
     seconds: float = 0.0
 
 
-def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Plant]:
-    """All mistakes of the engines that are installed, with `SEEDS` seeds each."""
+def measure(asked: Asked, say: Callable[[str], None]) -> list[Plant]:
+    """All mistakes of the engines that are installed, with as many seeds as asked for."""
     from tests.planted import harness
 
     names = [(one.engine, one.name) for one in harness.everything()]
-    tasks = [Task(f"{engine} {name}", planted, (engine, name, seed)) for engine, name in names]
-    found = {(one.engine, one.name): one for one in spread(tasks, jobs, say)}
+    tasks = [Task(f"{engine} {name}", planted, (engine, name, asked.seed, asked.seeds)) for engine, name in names]
+    found = {(one.engine, one.name): one for one in spread(tasks, asked.jobs, say)}
     return [found[key] for key in names]
 
 
-def planted(engine: str, name: str, seed: int, seeds: int = SEEDS) -> Plant:
+def planted(engine: str, name: str, seed: int, seeds: int) -> Plant:
     """One mistake, its twin, and the peers."""
     from tests.planted import harness
 

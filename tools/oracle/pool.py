@@ -15,6 +15,28 @@ SAID_EVERY = 20.0
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """How much is measured.
+
+    Attributes
+    ----------
+    graphs : int
+        In each class.
+    seed : int
+        The number of the first graph, and of other first things.
+    seeds : int
+        How often each planted mistake is looked for.
+    jobs : int
+        Processes.
+    """
+
+    graphs: int
+    seed: int
+    seeds: int
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """A call of a module-level function, and what to name it in a line of progress."""
 

@@ -16,7 +16,7 @@ from tools.oracle.graphs import WRONG, Graph, draw
 from tools.oracle.judges import AGREE, DISAGREE, Answer, ours, torch_gradcheck
 from tools.oracle.judges import FLAT as SAID_FLAT
 from tools.oracle.libraries import Op, is_installed, library
-from tools.oracle.pool import Task, spread
+from tools.oracle.pool import Asked, Task, spread
 
 KINDS = ("smooth", "ill_scaled", "stiff", "saturated")
 JUDGES = ("ours", "gradgradcheck slow", "gradgradcheck fast")
@@ -39,18 +39,18 @@ class Second:
                 mine.setdefault(name, Counts()).merge(counts)
 
 
-def measure(graphs: int, seed: int, jobs: int, say: Callable[[str], None]) -> list[Second]:
+def measure(asked: Asked, say: Callable[[str], None]) -> list[Second]:
     """A part of the graphs of each class; nothing without PyTorch."""
     if not is_installed("torch"):
         return []
-    count = max(1, graphs // SHARE)
+    count = max(1, asked.graphs // SHARE)
     tasks = [
-        Task(f"second order, {kind}", chunk, (kind, start, min(start + CHUNK, seed + count)))
-        for start in range(seed, seed + count, CHUNK)
+        Task(f"second order, {kind}", chunk, (kind, start, min(start + CHUNK, asked.seed + count)))
+        for start in range(asked.seed, asked.seed + count, CHUNK)
         for kind in KINDS
     ]
     found = {kind: Second(kind) for kind in KINDS}
-    for one in spread(tasks, jobs, say):
+    for one in spread(tasks, asked.jobs, say):
         found[one.kind].merge(one)
     return list(found.values())
 

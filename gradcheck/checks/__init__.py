@@ -11,6 +11,7 @@ from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
 from gradcheck.checks.inplace import INPLACE_EQUALS_OUT_OF_PLACE, NO_INPUT_IS_MODIFIED
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
+from gradcheck.checks.narrow import NARROW_GRADIENTS_AGREE
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.checks.second_order import SECOND, second_order_matches_numeric
 from gradcheck.checks.stale import STALE_SAVE_RAISES
@@ -37,6 +38,7 @@ DEFAULT = (
     UNUSED_OUTPUTS_COUNT_AS_ZERO,
     PASSES_REPEAT,
     WORKS_IN_ITS_INPUTS_PRECISION,
+    NARROW_GRADIENTS_AGREE,
 )
 
 

@@ -374,6 +374,7 @@ class _Draft:
             "GC104": templates.SECOND_ORDER,
             "GC603": templates.SUBSET,
             "GC604": templates.UNUSED,
+            "GC702": templates.NARROW,
         }
         if finding.code not in plain:
             raise Unwritable(f"{finding.code} has no script")

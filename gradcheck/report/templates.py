@@ -278,6 +278,17 @@ outputs = recorded(x, cotangents())
 expected, found = [pulled(x, *outputs, retain_graph=True)[WANTED.index(K)][ENTRY].item() for _ in range(2)]
 """
 
+NARROW = '''
+def gradient(dtype):
+    """The entry, with everything in one dtype."""
+    held = [t.to(dtype) if t.is_floating_point() else t for t in point()]
+    return gradients(leaves(held), [v.to(dtype) for v in cotangents()])[WANTED.index(K)][ENTRY].item()
+
+
+expected = gradient(torch.float64)
+found = gradient(torch.float32)
+'''
+
 SUBSET = """
 expected = gradients(leaves(point()), cotangents())[WANTED.index(K)][ENTRY].item()  # all of them require grad
 WANTED = SUBSET

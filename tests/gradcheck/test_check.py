@@ -86,7 +86,7 @@ def test_float32_tensors_are_checked_in_float64_and_left_alone(adapter):
         return y * y
 
     before = adapter.array(x)
-    gradcheck.check(watched, x)
+    gradcheck.check(watched, x, claims=["GC101", "GC103", "GC104"])
     assert set(seen) == {np.dtype(np.float64)}
     assert np.array_equal(adapter.array(x), before)
     assert adapter.array(x).dtype == np.float32

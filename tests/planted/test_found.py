@@ -11,7 +11,6 @@ from tests.planted.harness import ENGINES, alarms, caught, everything, planted
 # What is not found yet, and why.
 OPEN = {
     "all of a tie": "values that were always distinct are never drawn equal",
-    "float32 path": "no claim compares float32 with float64",
 }
 
 

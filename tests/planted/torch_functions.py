@@ -376,6 +376,42 @@ class SineAndCosineThatNeedBoth(SineAndCosine):
 
 SQUARE_MATRICES = (MATRIX[:, :2], OTHER[:2])
 
+
+class SquareUsedUp(Square):
+    """The first backward uses up what was saved."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.twice = 2 * x.detach()
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return ctx.twice.mul_(g)
+
+
+COUNT = [0]
+
+
+class SquareThatCounts(Square):
+    """The gradient changes with each call, in its last digits."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        COUNT[0] += 1
+        return 2 * g * x * (1 + 1e-12 * COUNT[0])
+
+
+class SquareByDtype(Square):
+    """Another formula for float32."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x if x.dtype == torch.float32 else 2 * g * x
+
+
 PLANTED = (
     Planted("factor", SquareWithoutItsFactor.apply, Square.apply, frozenset({"GC101"})),
     Planted("relative 1e-5", SquareSlightlyOff.apply, Square.apply, frozenset({"GC101"})),
@@ -419,6 +455,9 @@ PLANTED = (
         frozenset({"GC603"}),
         (MATRIX, OTHER),
     ),
+    Planted("used up", SquareUsedUp.apply, Square.apply, frozenset({"GC605"})),
+    Planted("counts its calls", SquareThatCounts.apply, Square.apply, frozenset({"GC605"})),
+    Planted("another formula in float32", SquareByDtype.apply, Square.apply, frozenset({"GC702"})),
     Planted("unused output", SineAndCosineWithAWrongBranch.apply, SineAndCosine.apply, frozenset({"GC604"})),
     Planted("both outputs needed", SineAndCosineThatNeedBoth.apply, SineAndCosine.apply, frozenset({"GC604"})),
 )

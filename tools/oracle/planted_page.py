@@ -24,9 +24,9 @@ def section(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         "",
         *prose(
             f"{len(data)} wrong functions, each {seeds} times with another seed, and their right twins at every fourth",
-            "seed, through what a user's call gives: of a Function what `pytest --gradcheck` does with one observed",
-            "call, in JAX `gradcheck.explore`. *Named*: the diagnosis names the mistake that was planted. Peers are",
-            "asked at the same inputs, once; those of other engines are not counted.",
+            "seed, through what a user's call gives: what `pytest --gradcheck` does with one observed call. *Named*:",
+            "the diagnosis names the mistake that was planted. Peers are asked at the same inputs, once; those of",
+            "other engines are not counted.",
         ),
         "",
         *_by_group(data),

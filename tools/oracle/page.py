@@ -154,7 +154,10 @@ def _detection(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         ),
         ("the same in one entry of 1,024: 1e-6", _power(entry), _at_most(entry, ONE_ENTRY)),
     ]
-    ops, listed = len({one["op"] for one in data}), ", ".join(str(shape) for shape in sorted(shapes, key=len))
+    ops, listed = (
+        len({one["op"] for one in data}),
+        ", ".join(str(shape) for shape in sorted(shapes, key=lambda shape: (len(shape), shape))),
+    )
     lines = [
         "## The smallest error seen",
         "",

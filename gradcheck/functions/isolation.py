@@ -6,6 +6,7 @@ import faulthandler
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,10 @@ def isolated(work: Callable[[], Any], seconds: float) -> Any:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(work, sender), daemon=True)
-    child.start()
+    with warnings.catch_warnings():
+        # Libraries with threads of their own warn of a fork; the child has this one thread, and calls nothing of theirs.
+        warnings.simplefilter("ignore")
+        child.start()
     sender.close()
     try:
         return _answer(child, receiver, seconds)

@@ -137,8 +137,10 @@ def compare(
         error += NARROW_ROUNDOFFS * epsilon * (_norm(terms) + spread) + doubt
     else:
         error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
-    slope = derivative.slope[active]
-    natural = max(natural, float(size @ np.where(np.isfinite(slope), slope, 0.0)))
+    if last:
+        # Only then: where the largest steps meet an explosion, everything is zero beside it.
+        slope = derivative.slope[active]
+        natural = max(natural, float(size @ np.where(np.isfinite(slope), slope, 0.0)))
     second = np.array([derivative.second, derivative.second_error])[:, active]
     numeric_again, doubt_again = float(cotangent[active] @ second[0]), float(size @ second[1])
     wide = numeric, error
@@ -364,7 +366,7 @@ def survey(
         np.sqrt(np.add.reduceat(terms * terms, starts, axis=1)), np.abs(np.add.reduceat(terms, starts, axis=1))
     )
     resolved = ((error[:, None] <= limit * scale / np.sqrt(sizes)) & (scale > 0.0)).all(axis=0)
-    least = np.maximum(natural, size @ derivative.slope)
+    least = np.asarray(natural)
     roundoffs, none = _zeros(epsilon)
     nothing = (np.abs(analytic) <= roundoffs * epsilon * least) & (np.abs(wide) <= wide_error)
     zero = bool((nothing & (wide_error <= np.maximum(none * least, TINY))).all())

@@ -264,7 +264,8 @@ class Oracle:
         at = self.at
         blocked = False
         is_mixed = parts.is_mixed(at, move, u, found)
-        for pieces in (parts.by_output(at, move, u, found, 0.0), parts.by_entry(at, move, u)):
+        by_entry = () if self.evaluation.is_narrow else parts.by_entry(at, move, u)  # few digits have but one scale
+        for pieces in (parts.by_output(at, move, u, found, 0.0), by_entry):
             decided = self._decided(pieces)
             if isinstance(decided, Wrong):
                 return decided

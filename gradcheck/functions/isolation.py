@@ -48,7 +48,7 @@ def isolated(work: Callable[[], Any], seconds: float) -> Any:
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_work, args=(work, sender), daemon=True)
     with warnings.catch_warnings():
-        # Libraries with threads of their own warn of a fork; the child has this one thread, and calls nothing of theirs.
+        # Libraries with threads of their own warn of a fork; the child has one, and calls nothing of theirs.
         warnings.simplefilter("ignore")
         child.start()
     sender.close()

@@ -128,11 +128,11 @@ def _steps(drawer: _Drawer, sizes: _Sizes) -> Iterator[_Step]:
     cut = sizes.cut()
     suffix = f", sizes {sizes.text(cut)}" if cut else ""
     yield _Step(f"other values{suffix}", cut, {})
-    streams = (
-        [_Step(what + suffix, cut, manners) for what, manners in _zeros(drawer)],
-        [_Step(f"sizes {sizes.text(changed)}", changed, {}) for changed in sizes.changes(cut)],
-        [_Step(what + suffix, cut, manners) for what, manners in _manners(drawer)],
-    )
+    zeros = [_Step(what + suffix, cut, manners) for what, manners in _zeros(drawer)]
+    other_sizes = [_Step(f"sizes {sizes.text(changed)}", changed, {}) for changed in sizes.changes(cut)]
+    manners = [_Step(what + suffix, cut, wished) for what, wished in _manners(drawer)]
+    has_seen_zeros = any(drawer.fillers[k].facts.has_zeros for k in drawer.moved)
+    streams = (zeros, other_sizes, manners) if has_seen_zeros else (other_sizes, zeros, manners)
     for steps in zip_longest(*streams):
         yield from (step for step in steps if step is not None)
     if drawer.is_elementwise:

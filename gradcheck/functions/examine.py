@@ -183,7 +183,7 @@ class Examination:
 
     def _repeats(self, claims: Sequence[Claim]) -> bool:
         """Whether the same passes give the same numbers; where they do not, nothing else can be judged."""
-        claim = next((claim for claim in claims if claim.code == REPEAT), None)
+        claim = _with_code(claims, REPEAT)
         if claim is not None:
             self._asked(claim, self._subject)
         return not any(not_repeating(failure.outcome) for failure in self.failures)
@@ -222,7 +222,7 @@ class Examination:
 
     def _precision(self, claims: Sequence[Claim]) -> None:
         """Ask for the precision first where float64 came in: what is computed in less has its noise in every claim."""
-        claim = next((claim for claim in claims if claim.code == PRECISION), None)
+        claim = _with_code(claims, PRECISION)
         if claim is None or not self._came_in_double():
             return
         self._asked(claim, self._subject)
@@ -418,6 +418,10 @@ class Examination:
                 found |= dict.fromkeys(range(first, first + count), wished[position])
             first += count
         return found
+
+
+def _with_code(claims: Sequence[Claim], code: str) -> Claim | None:
+    return next((claim for claim in claims if claim.code == code), None)
 
 
 def _raised(finding: Finding) -> bool:

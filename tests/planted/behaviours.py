@@ -25,11 +25,9 @@ def layout(rules: Rules) -> None:
                lambda g, x: 2 * in_memory_order(g) * x, square[1], "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
     rules.rule("input in memory order", "layout of input", square[0],
                lambda g, x: 2 * g * in_memory_order(x), square[1], "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
-    rules.rule("values in memory order", "layout of input", lambda x: in_memory_order(x) * 3.0,
-               lambda g, x: 3 * g, lambda g, x: 3 * g, "GC301", Mistake.LAYOUT, (x,))  # fmt: skip
+    tripled = rules.function("ValuesInMemoryOrder", lambda x: in_memory_order(x) * 3.0, lambda g, x: 3 * g)
     mended = rules.function("ValuesMended", lambda x: x * 3.0, lambda g, x: 3 * g)
-    made = rules.found.pop()
-    rules.plant(made.name, made.group, made.wrong.__self__, mended, "GC301", made.mistake, made.inputs)
+    rules.plant("values in memory order", "layout of input", tripled, mended, "GC301", Mistake.LAYOUT, (x,))
     rules.rule(
         "cotangent viewed flat", "layout of cotangent", square[0], lambda g, x: (2 * g.view(-1)).reshape(x.shape) * x,
         square[1], "GC301", Mistake.LAYOUT, (x,),

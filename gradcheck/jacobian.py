@@ -15,7 +15,8 @@ from gradcheck.checks.evaluation import Evaluation
 from gradcheck.checks.gradient import VJP, finding, vjp_matches_numeric
 from gradcheck.checks.move import Move
 from gradcheck.checks.viewpoint import Viewpoint, pulled
-from gradcheck.numeric.differences import EFFORTS, Derivative, Flags, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import EFFORTS, Flags, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import Outcome, Verdict
 

@@ -7,7 +7,8 @@ import numpy as np
 from gradcheck.checks.move import Move, aligned, alone, drawn, fresh, moving, together
 from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import DEEP, EFFORTS, KINK, NOISE, Derivative, Floats
+from gradcheck.numeric.derivative import KINK, NOISE, Derivative
+from gradcheck.numeric.differences import DEEP, EFFORTS, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.verdict import Verdict
 

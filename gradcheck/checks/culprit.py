@@ -9,7 +9,8 @@ import numpy as np
 
 from gradcheck.checks.move import Entries, Move, moving, only
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import DEEP, EFFORTS, Derivative, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import DEEP, EFFORTS, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.program import Array
 from gradcheck.verdict import Verdict

@@ -17,7 +17,8 @@ from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import FEW_DIGITS, KINK, NEAR_KINK, NOT_FINITE, Floats
+from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOT_FINITE
+from gradcheck.numeric.differences import FEW_DIGITS, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 

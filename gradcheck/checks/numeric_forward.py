@@ -19,7 +19,8 @@ from gradcheck.checks.laid import laid, strides_of
 from gradcheck.checks.move import is_special
 from gradcheck.checks.pushing import Arrays, Op, floating, is_differentiable, laddered, one_sided, pushed, structure
 from gradcheck.engines.base import Engine
-from gradcheck.numeric.differences import EPSILON, Derivative, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import EPSILON, Floats
 from gradcheck.numeric.known import known
 from gradcheck.program import Array, Input, Program, Ref, Step, map_refs, refs
 from gradcheck.rewrite import functional

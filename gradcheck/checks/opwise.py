@@ -18,7 +18,8 @@ from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.checks.pushing import is_differentiable
 from gradcheck.failures import Unsupported
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import EPSILON, NOT_FINITE, Floats
+from gradcheck.numeric.derivative import NOT_FINITE
+from gradcheck.numeric.differences import EPSILON, Floats
 from gradcheck.program import Array, Input, Program, Ref, Step, lookup, map_refs, refs
 from gradcheck.rewrite import functional
 from gradcheck.verdict import Verdict

@@ -18,17 +18,8 @@ from gradcheck.checks.roundoff import fills_float32
 from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import (
-    EFFORTS,
-    EPSILON,
-    KINK,
-    NEAR_KINK,
-    NOISE,
-    NOT_FINITE,
-    Derivative,
-    Floats,
-    Ladder,
-)
+from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOISE, NOT_FINITE, Derivative
+from gradcheck.numeric.differences import EFFORTS, EPSILON, Floats, Ladder
 from gradcheck.numeric.verdict import ZERO, Comparison, Survey, survey
 from gradcheck.verdict import Verdict
 

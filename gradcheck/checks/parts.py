@@ -11,7 +11,8 @@ from gradcheck.checks import move as moves
 from gradcheck.checks.evaluation import flat
 from gradcheck.checks.move import Entries, Move
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.numeric.differences import DEEP, EFFORTS, Derivative, Flags, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import DEEP, EFFORTS, Flags, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.verdict import Verdict
 

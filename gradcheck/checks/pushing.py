@@ -16,7 +16,8 @@ import numpy as np
 from gradcheck.checks.evaluation import flat
 from gradcheck.checks.laid import laid, strides_of
 from gradcheck.numeric.complex_step import STEP
-from gradcheck.numeric.differences import EFFORTS, EPSILON, Derivative, Floats, Ladder
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import EFFORTS, EPSILON, Floats, Ladder
 from gradcheck.program import Array
 
 # A ladder of one op that is no better than this (relative to the derivative's largest entry) is asked for more.

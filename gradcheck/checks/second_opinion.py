@@ -12,7 +12,8 @@ from gradcheck.checks.move import Move
 from gradcheck.checks.numeric_forward import numeric_forward
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.complex_step import complex_step
-from gradcheck.numeric.differences import EFFORTS, Derivative
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import EFFORTS
 from gradcheck.program import Array
 
 

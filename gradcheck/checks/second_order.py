@@ -14,7 +14,8 @@ from gradcheck.checks.gradient import conclude, refusals_are_no_verdict
 from gradcheck.checks.oracle import Oracle
 from gradcheck.checks.projected import Projected
 from gradcheck.numeric import directions
-from gradcheck.numeric.differences import NOT_FINITE, Floats
+from gradcheck.numeric.derivative import NOT_FINITE
+from gradcheck.numeric.differences import Floats
 from gradcheck.program import Array
 from gradcheck.verdict import VACUOUS, Outcome, Verdict
 

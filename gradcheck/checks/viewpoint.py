@@ -9,7 +9,8 @@ import numpy as np
 from gradcheck.checks.evaluation import Evaluation, flat
 from gradcheck.checks.move import Move
 from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps
-from gradcheck.numeric.differences import NARROW, Derivative, Flags, Floats, Ladder
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import NARROW, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import Comparison, compare
 from gradcheck.program import Array
 

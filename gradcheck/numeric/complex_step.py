@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from gradcheck.numeric.differences import EPSILON, Derivative, Flags, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import EPSILON, Flags, Floats
 from gradcheck.numeric.known import known
 
 Complexes = npt.NDArray[np.complex128]

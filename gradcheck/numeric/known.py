@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradcheck.numeric.differences import Derivative, Floats
+from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.differences import Floats
 
 
 def known(

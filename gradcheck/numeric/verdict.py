@@ -7,20 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradcheck.numeric.differences import (
-    EDGE,
-    EPSILON,
-    FEW_DIGITS,
-    KINK,
-    NARROW,
-    NEAR_KINK,
-    NOISE,
-    NOT_FINITE,
-    TINY,
-    Derivative,
-    Flags,
-    Floats,
-)
+from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOISE, NOT_FINITE, Derivative
+from gradcheck.numeric.differences import EPSILON, FEW_DIGITS, NARROW, TINY, Flags, Floats
 from gradcheck.verdict import Verdict
 
 # Round-offs of a backward pass that count as possible, in units of the sum of its terms' sizes. Ten-op programs of the

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numeric.differences import DEEP, EDGE, EFFORTS, KINK, NOISE, NOT_FINITE, Ladder, differentiate
+from gradcheck.numeric.derivative import EDGE, KINK, NOISE, NOT_FINITE
+from gradcheck.numeric.differences import DEEP, EFFORTS, Ladder, differentiate
 
 LAST = EFFORTS - 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.numeric.differences import EFFORTS, KINK, NOISE, Ladder
+from gradcheck.numeric.derivative import KINK, NOISE
+from gradcheck.numeric.differences import EFFORTS, Ladder
 from gradcheck.numeric.verdict import compare
 from gradcheck.verdict import Verdict
 

@@ -54,6 +54,9 @@ class Subject:
         How far repeated passes may differ, relative to an array's largest entry.
     is_summed : bool
         The gradient is looked at through a few weighted sums of the outputs, which costs less where these are many.
+    is_rule : bool
+        `function` is one op with a derivative rule of its own, a Function's ``apply``: what its gradient is at a kink is
+        its author's choice, and no composition of others'.
     batches : Batches
         What is known of `function` under vmap.
     """
@@ -71,6 +74,7 @@ class Subject:
     noise: float = 0.0
     nondet_tol: float = 0.0
     is_summed: bool = False
+    is_rule: bool = False
     batches: Batches = field(default_factory=Batches)
 
     @property

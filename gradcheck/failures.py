@@ -140,5 +140,6 @@ def said(error: BaseException) -> str:
 
 
 def named(error: BaseException) -> str:
-    """``ValueError: three entries``: the class of an exception and the first line of what it says."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    """``ValueError: three entries``: the class of an exception and the first line of what it says, if anything."""
+    line, name = said(error), type(error).__name__
+    return name if line == name else f"{name}: {line}"

@@ -14,7 +14,7 @@ from gradcheck.checks.module import module_subject
 from gradcheck.checks.passes import values
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.events import CaseChecked, CaseSkipped, Event, Finished, Found, Target
-from gradcheck.failures import Unsupported, UsageError
+from gradcheck.failures import Unsupported, UsageError, named
 from gradcheck.grammar import RECORD, decode
 from gradcheck.plan import Declaration
 from gradcheck.program import Program
@@ -284,8 +284,7 @@ def _guarded(claim: Claim, subject: Subject) -> Outcome:
     except Unsupported as error:
         return Skipped(Verdict.INCONCLUSIVE, str(error))
     except Exception as error:
-        line = (str(error).strip() or "no message").splitlines()[0]
-        outcome = disagreement(claim, subject, detail=f"{type(error).__name__}: {line}")
+        outcome = disagreement(claim, subject, detail=named(error))
         assert outcome.finding is not None
         code, sentence = RAISED
         return replace(outcome, finding=replace(outcome.finding, code=code, sentence=sentence))

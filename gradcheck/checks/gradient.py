@@ -15,7 +15,7 @@ from gradcheck.checks.opwise import op_by_op
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
-from gradcheck.failures import Evidence, Finding, Unsupported
+from gradcheck.failures import Evidence, Finding, Unsupported, named
 from gradcheck.numeric import directions
 from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOT_FINITE
 from gradcheck.numeric.differences import FEW_DIGITS, Floats
@@ -233,7 +233,7 @@ def _raised(evaluation: Evaluation, u: Floats, error: Exception) -> Outcome:
     if mutates and isinstance(error, subject.engine.refusals):
         raise Unsupported(str(error)) from error
     moved = next(k for k, d in enumerate(subject.differentiable) if d)
-    outcome = _plain_finding(subject, VJP, moved, f"the backward pass raised {type(error).__name__}: {error}")
+    outcome = _plain_finding(subject, VJP, moved, f"the backward pass raised {named(error)}")
     return _with_evidence(outcome, way="raised", cotangents=evaluation.cotangents(u))
 
 

@@ -84,7 +84,7 @@ def examine(
         try:
             point = point_of(observed, engine, surroundings, meter, wishes, seed=seed, where=where or None)
         except NotCallable as problem:
-            return replace(plain, reason=str(problem), seconds=meter.seconds)
+            return replace(plain, reason=str(problem), is_blind=True, seconds=meter.seconds)
         examination = Examination(observed, point, meter, wishes, seed)
         examination.run()
         return written(examination, plain)
@@ -144,8 +144,12 @@ class Examination:
         What else a reader should know, and why inputs were inconclusive.
     cut : list of str
         What the allowance did not pay for.
-    tried, agreed, undecided : int
-        Inputs at which the gradient was looked at.
+    tried, agreed : int
+        Inputs at which the gradient was looked at, and there was one to see.
+    doubts : list of str
+        Why it was inconclusive at some of them, a reason for each.
+    is_blind : bool
+        Nothing was seen of it at the input that was given.
     resolution : float
         The relative size of an error that would still have been seen.
     """
@@ -162,7 +166,8 @@ class Examination:
     cut: list[str] = field(default_factory=list)
     tried: int = 0
     agreed: int = 0
-    undecided: int = 0
+    doubts: list[str] = field(default_factory=list)
+    is_blind: bool = False
     resolution: float = 0.0
     _is_linear: bool = True
 
@@ -191,6 +196,7 @@ class Examination:
     def _ask(self, claims: Sequence[Claim]) -> None:
         """Every claim at the first input, then what is open at drawn ones."""
         open_claims = [claim for claim in claims if not self._at_first(claim)]
+        self.is_blind = not (self.agreed or self.failures or self.excuse)
         if self.point.part is not None and not (self.failures or self.excuse):
             self._asked(claims[0], replace(self.point.subject, is_summed=True))
         if not self.failures:
@@ -281,7 +287,7 @@ class Examination:
             self._note(f"{claim.code} inconclusive: {outcome.reason}")
             return False
         elif outcome.verdict is Verdict.INCONCLUSIVE and self._is_excused(subject, outcome):
-            self.undecided -= 1
+            self.doubts.remove(outcome.reason)
         return not outcome.vacuous
 
     def _gradient(self, claim: Claim, subject: Subject) -> tuple[Subject, Mapping[int, str], Outcome]:
@@ -297,9 +303,9 @@ class Examination:
                     self._note(f"{held}: {_numbers(outcome.finding)}")
             if outcome.finding is None or inside.finding is None:
                 subject, prepare, outcome = kept[0], kept[1], inside
-        self.tried += 1
+        self.tried += not outcome.vacuous
         if outcome.verdict is Verdict.INCONCLUSIVE:
-            self.undecided += 1
+            self.doubts.append(outcome.reason)
             self.reasons.append(outcome.reason)
         elif outcome.verdict is Verdict.AGREE and not outcome.vacuous:
             self.agreed += 1
@@ -341,7 +347,7 @@ class Examination:
         if found is None:
             return False
         if found.kind is Kind.RANDOM:
-            self.undecided += 1
+            self.doubts.append(found.reason)
             self.reasons.append(found.reason)
         elif found.kind is Kind.TOLERATED:
             self.agreed += 1

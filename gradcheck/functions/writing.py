@@ -36,7 +36,9 @@ def written(found: Examination, plain: FunctionResult) -> FunctionResult:
         reason=reason,
         resolution=found.resolution,
         tried=found.tried,
-        undecided=found.undecided,
+        undecided=len(found.doubts),
+        is_blind=found.is_blind,
+        doubts=tuple(found.doubts),
         evaluations=found.meter.evaluations,
         notes=tuple(notes),
     )

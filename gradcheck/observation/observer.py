@@ -1,4 +1,4 @@
-"""Notices calls of the user's Functions, and keeps the first of each signature with what held for all of them."""
+"""Notices calls of the user's Functions; keeps the first of each signature, a few beside it, and what held for all."""
 
 from __future__ import annotations
 
@@ -12,20 +12,27 @@ from typing import Any
 from gradcheck.engines import registry
 from gradcheck.engines.base import Engine
 from gradcheck.engines.torchlike import backward_of
+from gradcheck.failures import named
 from gradcheck.observation.call import Call, Signature, name_of
 from gradcheck.observation.facts import Facts, facts_of, joined
 from gradcheck.observation.gradcheck_call import GradcheckCall, GradcheckCalls
 from gradcheck.observation.identity import identity_of
 from gradcheck.observation.importing import Awaited
 from gradcheck.observation.snapshot import copied, device_among, in_words, signature_of, tensors_in
+from gradcheck.observation.spare import LARGEST, SPARES, Spare, best, mark_of, worst, worth_of
 from gradcheck.observation.territory import Territory
 from gradcheck.observation.wrapping import LIBRARIES, Library, Wrapping
+from gradcheck.program import Array
 
 LIMIT_BYTES = 2**28
 _SIGNATURES = 32
 # Enough calls to tell a habit from a chance; entries of a tensor that is looked at again in each of them.
 _CALLS = 64
 _ENTRIES = 100_000
+# What may be kept beside first calls: the other half of the limit is theirs.
+_SPARE_SHARE = 0.5
+# Calls told from those seen before. Where as many showed nothing, more of them would not either.
+_MARKS = 256
 
 TRANSFORMED = "called under a function transform"
 NOT_FLOATING = "no floating input"
@@ -51,7 +58,7 @@ class Observed:
     signature_text : str
         ``x0 float32 (2-d), 3``.
     call : Call or None
-        The first call; None where it could not be kept.
+        The first call, or another one since `Observer.advance`; None where it could not be kept.
     reason : str
         Why there is no call; "" where there is one.
     facts : tuple of Facts
@@ -61,6 +68,12 @@ class Observed:
     calls : int
     create_graph : bool
         A backward of this Function ran with grad mode on.
+    spares : list of Spare
+        Other calls, in case that the first shows nothing.
+    marks : set of int
+        Of the calls that were looked at.
+    is_settled : bool
+        No other call is wanted.
     """
 
     function: type
@@ -74,6 +87,9 @@ class Observed:
     required: tuple[bool, ...] = ()
     calls: int = 0
     create_graph: bool = False
+    spares: list[Spare] = field(default_factory=list)
+    marks: set[int] = field(default_factory=set)
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +207,26 @@ class Observer:
                 self._used -= engine.extent(tensors_in(observed.call.arguments, engine))
                 observed.call, observed.reason = None, "released"
 
+    def advance(self, observed: Observed) -> bool:
+        """Put the most telling other call in the place of the one that is kept; whether there was one."""
+        with self._lock:
+            if not observed.spares:
+                return False
+            spare = best(observed.spares)
+            observed.spares.remove(spare)
+            if observed.call is not None:
+                self.release(observed)
+            observed.call, observed.reason = spare.call, ""
+            return True
+
+    def settle(self, observed: Observed) -> None:
+        """Keep no other call of this signature: what there was to see was seen."""
+        with self._lock:
+            self._used -= sum(spare.extent for spare in observed.spares)
+            observed.spares.clear()
+            observed.marks.clear()
+            observed.is_settled = True
+
     # What the wrappers call ------------------------------------------------------------------------------------
 
     def is_off(self) -> bool:
@@ -251,7 +287,7 @@ class Observer:
         """Keep what went wrong in noting."""
         with self._lock:
             if function in self._watched:
-                self._watched[function].trouble = f"could not be noted: {type(error).__name__}: {error}"
+                self._watched[function].trouble = f"could not be noted: {named(error)}"
 
     # Noting ----------------------------------------------------------------------------------------------------
 
@@ -295,8 +331,8 @@ class Observer:
             self._fill(observed, arguments, engine)
         elif observed.reason == MEMORY:
             self._fill(observed, arguments, engine)
-        elif observed.call is not None and observed.calls < _CALLS and not self._gradchecks.is_inside():
-            self._widen(observed, arguments, engine)
+        elif not self._gradchecks.is_inside() and (observed.calls < _CALLS or self._is_open(observed)):
+            self._look_at(observed, arguments, engine)
         observed.calls += 1
         self._touched.setdefault(observed)
 
@@ -310,11 +346,13 @@ class Observer:
             with engine.aside():
                 observed.reason = self._refusal(tensors, engine)
                 if not observed.reason:
-                    observed.facts = tuple(facts_of(engine.array(tensor)) for tensor in tensors)
+                    arrays = [engine.array(tensor) for tensor in tensors]
+                    observed.facts = tuple(map(facts_of, arrays))
                     observed.call = self._copied(observed, arguments, engine)
+                    observed.marks.add(mark_of(arrays))
         except Exception as error:
             self._used = before
-            observed.reason = f"could not be copied: {type(error).__name__}: {error}"
+            observed.reason = f"could not be copied: {named(error)}"
 
     def _copied(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine) -> Call:
         device = device_among(tensors_in(arguments, engine), engine)
@@ -337,13 +375,48 @@ class Observer:
             return f"called with {refusals[0]}"
         return "" if self._room(engine.extent(tensors)) else MEMORY
 
-    def _widen(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine) -> None:
+    def _look_at(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine) -> None:
+        """Widen the facts by another call, and keep it where it may show more than those that are kept."""
+        if not observed.facts:  # nothing of this signature could be kept
+            return
         tensors = tensors_in(arguments, engine)
         with engine.aside():
-            observed.facts = tuple(
-                joined(facts, facts_of(engine.array(tensor))) if tensor.numel() <= _ENTRIES else facts
-                for facts, tensor in zip(observed.facts, tensors, strict=True)
-            )
+            arrays = [engine.array(tensor) if tensor.numel() <= _ENTRIES else None for tensor in tensors]
+            if observed.call is not None and observed.calls < _CALLS:
+                observed.facts = tuple(
+                    facts if values is None else joined(facts, facts_of(values))
+                    for facts, values in zip(observed.facts, arrays, strict=True)
+                )
+            small = [values for values in arrays if values is not None]
+            if len(small) == len(arrays) and self._is_open(observed):
+                self._offer(observed, arguments, engine, small)
+
+    def _is_open(self, observed: Observed) -> bool:
+        """Whether other calls are wanted."""
+        return not observed.is_settled and len(observed.marks) < _MARKS
+
+    def _offer(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine, arrays: list[Array]) -> None:
+        """Keep a call beside the first where it differs from those seen and shows more than one that is kept."""
+        mark, worth = mark_of(arrays), worth_of(arrays)
+        if mark in observed.marks:
+            return
+        observed.marks.add(mark)
+        is_full = len(observed.spares) >= SPARES
+        if is_full and worth <= worst(observed.spares).worth:
+            return
+        tensors = tensors_in(arguments, engine)
+        extent = engine.extent(tensors)
+        if extent > LARGEST or self._used + extent > _SPARE_SHARE * self._limit:
+            return
+        if any(engine.why_not_copied(tensor) for tensor in tensors):
+            return
+        spare = Spare(self._copied(observed, arguments, engine), worth, extent)
+        self._used += extent
+        if is_full:
+            dropped = worst(observed.spares)
+            observed.spares.remove(dropped)
+            self._used -= dropped.extent
+        observed.spares.append(spare)
 
 
 def _known(watched: _Watched) -> Known:

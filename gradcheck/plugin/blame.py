@@ -38,11 +38,11 @@ class Ledger:
     _by_test: dict[str, dict[Key, None]] = field(default_factory=dict)
     _unsent: dict[Key, None] = field(default_factory=dict)
 
-    def add(self, result: FunctionResult, test: str, *, is_known: bool) -> Entry:
-        """Take in a result that came from what `test` called."""
+    def add(self, result: FunctionResult, test: str, *, is_known: bool, is_open: bool = False) -> Entry:
+        """Take in a result that came from what `test` called; `is_open` as in `Entry`."""
         if result.status is Status.DISAGREED:
             result = replace(result, report=self._text(result, test))
-        new = Entry(result, is_known=is_known)
+        new = Entry(result, is_known=is_known, is_open=is_open)
         entry = self.entries.setdefault(new.key, new)
         if entry is not new:
             entry.merge(new)

@@ -13,6 +13,7 @@ import pytest
 
 from gradcheck.plugin.config import DEFAULT_ENGINE
 from gradcheck.report import summary, terminal
+from gradcheck.report.doubt import CLAIM, CODE
 from gradcheck.report.function import Status
 from gradcheck.report.summary import Line
 
@@ -56,6 +57,8 @@ def has_checked(session: GradcheckSession) -> bool:
 def settle_baseline(session: GradcheckSession) -> list[str]:
     """Write the file where that was asked for; what there is to say about it."""
     baseline = session.settings.baseline
+    account = session.account
+    account.known_doubts = {doubt.name for doubt in account.doubts() if baseline.knows(doubt.name, CODE, CLAIM)}
     entries = [entry.result for entry in session.account.entries.values()]
     checked = {result.name for result in entries if result.status is not Status.UNCHECKED}
     checked |= {str(record.target) for record in session.records.values()}

@@ -13,7 +13,7 @@ from typing import Any
 
 from gradcheck.engines import registry
 from gradcheck.examination import check
-from gradcheck.failures import UsageError
+from gradcheck.failures import UsageError, named
 from gradcheck.functions.examine import examine
 from gradcheck.functions.isolation import Crash, isolated
 from gradcheck.functions.wishes import Wishes
@@ -99,9 +99,8 @@ class Judge:
         except Crash as crash:
             result = self._crash(str(crash), plain)
         except BaseException as error:  # SystemExit, too: a user's backward may do what it likes
-            line = (str(error).strip() or "no message").splitlines()[0]
-            reason = f"the check ended with {type(error).__name__}: {line}"
-            result = replace(plain, status=Status.INCONCLUSIVE, reason=reason, tried=1, undecided=1)
+            reason = f"the check ended with {named(error)}"
+            result = replace(plain, status=Status.INCONCLUSIVE, reason=reason, tried=1, undecided=1, doubts=(reason,))
         result = replace(result, seconds=result.seconds or time.monotonic() - start)
         self.budget.spend(result)
         return result
@@ -132,6 +131,13 @@ class Judge:
             report="\n".join(lines),
             script_problem="the process ended before it could say what it did",
         )
+
+
+def shows_nothing(result: FunctionResult) -> bool:
+    """Whether a check saw nothing at the call that was made: another call of the same signature may show more."""
+    if result.status in (Status.DELIBERATE, Status.DISAGREED):
+        return False
+    return result.is_blind or result.status is Status.INCONCLUSIVE
 
 
 def size_of(observed: Observed) -> int:
@@ -165,7 +171,9 @@ def _result_of(report: Report, plain: FunctionResult) -> FunctionResult:
     if report.verdict is Verdict.AGREE:
         return replace(found, status=Status.AGREED)
     if report.verdict is Verdict.INCONCLUSIVE:
-        return replace(found, status=Status.INCONCLUSIVE, reason="; ".join(report.inconclusive), undecided=1)
+        doubt = report.inconclusive[0].partition(": ")[2] or report.inconclusive[0]
+        reason = "; ".join(report.inconclusive)
+        return replace(found, status=Status.INCONCLUSIVE, reason=reason, undecided=1, doubts=(doubt,))
     first = report.failures[0]
     lines = format_finding(first).splitlines()
     lines += [f"  also      {more.code} {more.claim}: {more.detail or more.sentence}" for more in report.failures[1:]]

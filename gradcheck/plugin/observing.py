@@ -19,7 +19,7 @@ from gradcheck.observation.observer import Observed, Observer
 from gradcheck.observation.territory import Territory
 from gradcheck.plugin.blame import Ledger
 from gradcheck.plugin.config import Settings
-from gradcheck.plugin.judging import Judge, size_of
+from gradcheck.plugin.judging import Judge, shows_nothing, size_of
 from gradcheck.plugin.options import Budget, ignored_of, marked
 from gradcheck.plugin.suite import SuiteItem
 from gradcheck.report.function import FunctionResult, Status
@@ -35,6 +35,8 @@ _ASKED = pytest.StashKey[Mapping[str, Any]]()
 """What the markers of a test ask for."""
 # Bytes of a call beyond which it is not kept for a later marker: what the observer may keep is limited.
 _LARGE = 2**22
+# Other calls of a signature that are judged where the first shows nothing: each costs as much as a first one.
+_FRESH = 3
 _ENDS = (KeyboardInterrupt, pytest.exit.Exception)
 """What ends the run: nothing is checked on its way out."""
 
@@ -52,11 +54,15 @@ def observe(config: pytest.Config) -> Observer:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One check of a Function at one signature: what a marker asked for, whether a test needs second derivatives."""
+    """One check of a Function at one signature: what a marker asked for, whether a test needs second derivatives.
+
+    `is_blind` says that another call of the signature may still show something.
+    """
 
     asked: Mapping[str, Any]
     has_second_order: bool
     entry: Entry
+    is_blind: bool = False
 
     def covers(self, asked: Mapping[str, Any], needs_second_order: bool) -> bool:
         """Whether nothing more is wanted now."""
@@ -77,6 +83,8 @@ class Observing:
         """A test asked for a check itself."""
         self._judged: dict[Observed, list[Judgement]] = {}
         """The last judgement first."""
+        self._fresh: dict[Observed, int] = {}
+        """How many other calls of a signature were checked."""
         self._ended = ""
         """The test whose body has ended, and whose calls are checked."""
 
@@ -183,24 +191,49 @@ class Observing:
                 self._add(self.judge.gradcheck_call(call, asked), test, is_again=True)
 
     def _judgement(self, observed: Observed, test: str, asked: Mapping[str, Any]) -> Entry:
-        """The entry of a Function and signature, checked now if it was not, or not for what is asked here."""
+        """The entry of a Function and signature, checked now if it was not, or not for what is asked here.
+
+        Where the call that is kept shows nothing, others of the same signature are checked in its place.
+        """
         earlier = self._judged.setdefault(observed, [])
-        for judgement in earlier:
-            if observed.call is None or judgement.covers(asked, observed.create_graph):
-                return judgement.entry
-        entry = self._add(self.judge.function(observed, asked), test)
+        needs_second_order = observed.create_graph
+        known = next((one for one in earlier if observed.call is None or one.covers(asked, needs_second_order)), None)
+        if known is None:
+            known = self._judge_now(observed, test, asked)
+        while known.is_blind and self._may_go_on(observed) and self.observer.advance(observed):
+            self._fresh[observed] = self._fresh.get(observed, 0) + 1
+            known = self._judge_now(observed, test, asked)
+        if not (known.is_blind and self._may_go_on(observed)):
+            self.observer.settle(observed)
+        return known.entry
+
+    def _judge_now(self, observed: Observed, test: str, asked: Mapping[str, Any]) -> Judgement:
+        """Check the call that is kept."""
+        result = self.judge.function(observed, asked)
+        is_blind = observed.call is not None and shows_nothing(result)
+        # Another call of the same signature decides, if the same is asked of it.
+        is_next = bool(observed.spares) and self._may_go_on(observed)
+        entry = self._add(result, test, is_open=is_blind and (is_next or not asked))
         if size_of(observed) > _LARGE:
             self.observer.release(observed)
-        earlier.insert(0, Judgement(asked, observed.create_graph, entry))
-        return entry
+        judgement = Judgement(asked, observed.create_graph, entry, is_blind)
+        self._judged[observed].insert(0, judgement)
+        return judgement
 
-    def _add(self, result: FunctionResult, test: str, *, is_again: bool = False) -> Entry:
+    def _may_go_on(self, observed: Observed) -> bool:
+        """Whether another call of a signature may be checked: one for certain, more while the budget lasts."""
+        count = self._fresh.get(observed, 0)
+        return count == 0 or (count < _FRESH and self.judge.budget.left(observed.name) > 0)
+
+    def _add(self, result: FunctionResult, test: str, *, is_again: bool = False, is_open: bool = False) -> Entry:
         """Enter a result. The same mistake at another input is the same entry: it fails one test.
 
         Parameters
         ----------
         is_again : bool
             It comes from the engine's own gradient check, which is no news about a Function that is wrong already.
+        is_open : bool
+            Another call of the same signature decides.
         """
         is_wrong = result.status is Status.DISAGREED
         for entry in self.ledger.entries.values():
@@ -210,7 +243,7 @@ class Observing:
                 self.ledger.call(entry, test)
                 return entry
         is_known = is_wrong and self.settings.baseline.knows_all(result.name, result.failing)
-        return self.ledger.add(result, test, is_known=is_known)
+        return self.ledger.add(result, test, is_known=is_known, is_open=is_open)
 
     def _show(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Put the disagreements that are this test's to show into its report."""

@@ -50,7 +50,11 @@ class FunctionResult:
     resolution : float
         The relative size of an error that would still have been seen.
     tried, undecided : int
-        Inputs looked at, the first and the drawn ones, and how many of them were inconclusive.
+        Inputs looked at, the first and the drawn ones, where there was a derivative, and how many were inconclusive.
+    is_blind : bool
+        The call itself showed nothing: the derivative is zero there, or inconclusive, or it could not be made again.
+    doubts : tuple of str
+        Why inputs were inconclusive, a reason for each.
     evaluations : int
         Calls of the Function.
     seconds : float
@@ -76,6 +80,8 @@ class FunctionResult:
     resolution: float = 0.0
     tried: int = 0
     undecided: int = 0
+    is_blind: bool = False
+    doubts: tuple[str, ...] = ()
     evaluations: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradcheck.failures import Evidence, Finding
+from gradcheck.failures import Evidence, Finding, named
 from gradcheck.program import Array, layout_text
 from gradcheck.report import templates
 from gradcheck.report.source import Unwritable, Writer, importable
@@ -145,7 +145,7 @@ class _Draft:
                 except Unwritable:
                     raise
                 except Exception as error:
-                    problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                    problem = named(error)
                     continue
                 self.is_random = bool((library.get_rng_state() != before).any())
             self._look_at(found)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from gradcheck.report.doubt import CODE, Doubt, doubt_of
 from gradcheck.report.function import FunctionResult, Status
-from gradcheck.report.terminal import TOO_OFTEN
 
 AT_IMPORT = "(import)"
 """What stands for a test where a Function was called while modules were imported."""
@@ -23,6 +23,7 @@ _NAMES_SHOWN = 3
 _NOTES_SHOWN = 12
 _UNCHECKED_SHOWN = 20
 _WORST_FIRST = (Status.DISAGREED, Status.INCONCLUSIVE, Status.DELIBERATE, Status.AGREED, Status.UNCHECKED)
+_DECIDED = frozenset({Status.AGREED, Status.DELIBERATE, Status.DISAGREED})
 
 Key = tuple[str, str, str, str, str]
 
@@ -40,12 +41,15 @@ class Entry:
         Those among them whose report shows the disagreement.
     is_known : bool
         The baseline has it.
+    is_open : bool
+        Nothing was seen at the call that was checked: what another call of the same signature came to counts instead.
     """
 
     result: FunctionResult
     tests: list[str] = field(default_factory=list)
     carriers: list[str] = field(default_factory=list)
     is_known: bool = False
+    is_open: bool = False
 
     @property
     def key(self) -> Key:
@@ -67,13 +71,20 @@ class Entry:
         """Take over what the same check of another test, or in another process, has to say."""
         notes = (*self.result.notes, *(note for note in other.result.notes if note not in self.result.notes))
         self.result = replace(self.result, notes=notes)
+        self.is_open = self.is_open and other.is_open
         self.tests += [test for test in other.tests if test not in self.tests]
         self.carriers += [test for test in other.carriers if test not in self.carriers]
 
     def to_data(self) -> dict[str, Any]:
         """As built-in types that JSON and execnet carry."""
         result = {name: _plain(value) for name, value in asdict(self.result).items()}
-        return {"result": result, "tests": [*self.tests], "carriers": [*self.carriers], "known": self.is_known}
+        return {
+            "result": result,
+            "tests": [*self.tests],
+            "carriers": [*self.carriers],
+            "known": self.is_known,
+            "open": self.is_open,
+        }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Entry:
@@ -81,7 +92,7 @@ class Entry:
         given: dict[str, Any] = {}
         given |= {name: tuple(value) if isinstance(value, list) else value for name, value in data["result"].items()}
         given["status"] = Status(given["status"])
-        return cls(FunctionResult(**given), [*data["tests"]], [*data["carriers"]], data["known"])
+        return cls(FunctionResult(**given), [*data["tests"]], [*data["carriers"]], data["known"], data["open"])
 
 
 def _plain(value: Any) -> Any:
@@ -138,11 +149,14 @@ class Account:
     defined : dict of str to Defined
     is_asked : bool
         A test asked for a check itself, by the fixture or by the engine's own gradient check.
+    known_doubts : set of str
+        The Functions that the baseline knows to be inconclusive too often.
     """
 
     entries: dict[Key, Entry] = field(default_factory=dict)
     defined: dict[str, Defined] = field(default_factory=dict)
     is_asked: bool = False
+    known_doubts: set[str] = field(default_factory=set)
 
     def add(self, entry: Entry) -> bool:
         """Take in an entry; whether it is new."""
@@ -170,6 +184,21 @@ class Account:
         """Whether anything was checked at all."""
         return self.is_asked or any(entry.result.status is not Status.UNCHECKED for entry in self.entries.values())
 
+    def counting(self) -> list[Entry]:
+        """The entries, without those that another call of the same signature decided."""
+        decided = {e.key[:3] for e in self.entries.values() if e.result.status in _DECIDED}
+        undecided = (Status.INCONCLUSIVE, Status.UNCHECKED)
+        return [
+            entry
+            for entry in self.entries.values()
+            if not (entry.is_open and entry.result.status in undecided and entry.key[:3] in decided)
+        ]
+
+    def doubts(self) -> list[Doubt]:
+        """The Functions that were inconclusive too often (GC901)."""
+        found = (doubt_of(name, [entry.result for entry in entries]) for name, entries in self.checks().items())
+        return [doubt for doubt in found if doubt is not None]
+
     def unchecked(self) -> list[Defined]:
         """The Functions of the user's that no check looked at."""
         checked = {e.result.name for e in self.entries.values() if e.result.status is not Status.UNCHECKED}
@@ -186,7 +215,7 @@ class Account:
     def checks(self) -> dict[str, list[Entry]]:
         """What was checked, by Function; the worst Function first, and the worst signature first within one."""
         by_name: dict[str, list[Entry]] = {}
-        for entry in self.entries.values():
+        for entry in self.counting():
             if entry.result.status is not Status.UNCHECKED:
                 by_name.setdefault(entry.result.name, []).append(entry)
         for entries in by_name.values():
@@ -212,7 +241,9 @@ class Line:
 
 def lines(account: Account) -> list[Line]:
     """What there is to say about users' Functions."""
-    found = [*_rows(account), *_without_carrier(account), *_notes(account), *_examples(account)]
+    found = [
+        *_rows(account), *_doubts(account), *_without_carrier(account), *_notes(account), *_examples(account)
+    ]  # fmt: skip
     ignored = account.ignored()
     if ignored:
         word = "Function" if len(ignored) == 1 else "Functions"
@@ -225,8 +256,7 @@ def _rows(account: Account) -> list[Line]:
     rows: list[tuple[str, str, str, str]] = []
     for name, entries in account.checks().items():
         word, text, tone = _state(entries)
-        doubt = _undecided(entries)
-        rows.append((word, name, text + doubt, tone or ("odd" if doubt else "")))
+        rows.append((word, name, text, tone))
     unchecked = account.unchecked()
     rows += [("not checked", known.name, _why_unchecked(known), "") for known in unchecked[:_UNCHECKED_SHOWN]]
     first = max((len(word) for word, *_ in rows), default=0)
@@ -262,13 +292,14 @@ def _why_unchecked(known: Defined) -> str:
     return f"{reason}; {known.where}" if known.where else reason
 
 
-def _undecided(entries: Sequence[Entry]) -> str:
-    """Says of a Function that it was inconclusive too often; "" where it was not."""
-    tried = sum(entry.result.tried for entry in entries)
-    undecided = sum(entry.result.undecided for entry in entries)
-    if undecided <= TOO_OFTEN * tried:
-        return ""
-    return f"; GC901: {undecided} of {tried} inputs were inconclusive ({undecided / tried:.0%})"
+def _doubts(account: Account) -> Iterable[Line]:
+    """A warning for each Function that was inconclusive too often, with what helps; those that are known in short."""
+    for doubt in account.doubts():
+        if doubt.name in account.known_doubts:
+            yield Line(f"known: {doubt.name} {CODE}")
+            continue
+        yield from (Line(text, "odd") for text in textwrap.wrap(str(doubt), WIDTH, subsequent_indent="    "))
+        yield from (Line(text) for text in _folded(doubt.remedy))
 
 
 def _without_carrier(account: Account) -> list[Line]:
@@ -294,7 +325,7 @@ def _notes(account: Account) -> list[Line]:
                 cut |= dict.fromkeys(note.removeprefix(_CUT).split(", "))
                 note = _CUT
             about.setdefault(note, []).append(name)
-    for entry in account.entries.values():
+    for entry in account.counting():
         result = entry.result
         if result.status is Status.UNCHECKED and result.name not in {known.name for known in account.unchecked()}:
             about.setdefault(f"a kind of input was not checked: {result.reason}", []).append(result.name)

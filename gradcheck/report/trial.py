@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.failures import named
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -35,7 +37,7 @@ def outcome(source: str, library: Any, root: Path) -> End:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except Exception as error:
-        return End(-1, f"it raised {type(error).__name__}: {error}".splitlines()[0])
+        return End(-1, f"it raised {named(error)}")
     found, expected = namespace.get("found"), namespace.get("expected")
     numbers = (found, expected) if isinstance(found, float) and isinstance(expected, float) else (None, None)
     return End(code, "; ".join(said.getvalue().splitlines()), *numbers)

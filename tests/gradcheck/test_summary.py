@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from gradcheck.plugin import files
+from gradcheck.report.doubt import doubt_of
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.report.summary import Account, Defined, Entry, example, lines, versions
 
@@ -98,9 +100,71 @@ def test_what_was_declared_is_a_surrogate() -> None:
 
 
 def test_a_function_that_is_inconclusive_too_often_is_named() -> None:
-    found = texts(account(Entry(result("ops:A", Status.AGREED, tried=4, undecided=1, resolution=1e-9))))
-    assert found == ["agreed  ops:A  to 1e-09 at 4 inputs; GC901: 1 of 4 inputs were inconclusive (25%)"]
-    assert "GC901" not in texts(account(Entry(result("ops:A", Status.AGREED, tried=5, undecided=1))))[0]
+    doubts = ("kink", "noise", "kink")
+    given = Entry(result("ops:A", Status.AGREED, tried=7, undecided=3, doubts=doubts, resolution=1e-9))
+    row, warning, *remedy = lines(account(given))
+    assert row.text == "agreed  ops:A  to 1e-09 at 7 inputs"
+    assert warning.text == "GC901 ops:A: 3 of 7 inputs were inconclusive (43%): kink (2), noise (1)"
+    assert (row.tone, warning.tone, remedy[0].tone) == ("", "odd", "")
+    advice = " ".join(line.text.strip() for line in remedy)
+    assert "kinks" in advice
+    assert "domain=(low, high)" in advice
+    assert len(texts(account(Entry(result("ops:A", Status.AGREED, tried=5, undecided=1, doubts=("kink",)))))) == 1
+
+
+def test_inconclusive_inputs_are_counted_over_all_signatures_of_a_function() -> None:
+    entries = [
+        Entry(result("ops:A", Status.AGREED, signature="s1", tried=4)),
+        Entry(result("ops:A", Status.AGREED, signature="s2", tried=4, undecided=2, doubts=("kink", "noise"))),
+    ]
+    assert "GC901 ops:A: 2 of 8 inputs were inconclusive (25%): kink (1), noise (1)" in texts(account(*entries))
+
+
+def test_a_mismatch_that_is_meant_is_not_called_inconclusive() -> None:
+    given = Entry(result("ops:A", Status.DELIBERATE, reason="why", tried=4, undecided=4, doubts=("kink",) * 4))
+    assert texts(account(given)) == ["deliberate  ops:A  why"]
+
+
+def test_what_the_baseline_knows_to_be_inconclusive_is_said_in_short() -> None:
+    found = account(Entry(result("ops:A", Status.INCONCLUSIVE, reason="kink", undecided=4, doubts=("kink",) * 4)))
+    found.known_doubts.add("ops:A")
+    assert texts(found) == ["inconclusive  ops:A  kink", "known: ops:A GC901"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("kink", "kinks"),
+        ("kink nearby", "too close"),
+        ("pole or domain edge", "explode"),
+        ("not finite", "finite"),
+        ("noise", "rtol"),
+        ("random: the forward draws random numbers", "argument"),
+        ("the check ended with SystemExit: 3", "raises"),
+        ("something of its own", "fixture gradcheck"),
+    ],
+)
+def test_each_reason_has_a_remedy_in_words(reason: str, word: str) -> None:
+    doubt = doubt_of("ops:A", [result("ops:A", Status.INCONCLUSIVE, tried=1, undecided=1, doubts=(reason,))])
+    assert doubt is not None
+    assert word in doubt.remedy
+
+
+def test_where_another_call_of_a_signature_was_decided_the_open_one_does_not_count() -> None:
+    entries = [
+        Entry(result("ops:A", Status.INCONCLUSIVE, reason="kink", undecided=4, doubts=("kink",) * 4), is_open=True),
+        Entry(result("ops:A", Status.AGREED, resolution=1e-9)),
+    ]
+    assert texts(account(*entries)) == ["agreed  ops:A  to 1e-09 at 4 inputs"]
+    assert texts(account(*reversed(entries))) == ["agreed  ops:A  to 1e-09 at 4 inputs"]
+
+
+def test_an_open_signature_counts_where_another_signature_was_decided() -> None:
+    entries = [
+        Entry(result("ops:A", Status.INCONCLUSIVE, signature="s1", reason="kink"), is_open=True),
+        Entry(result("ops:A", Status.AGREED, signature="s2")),
+    ]
+    assert texts(account(*entries)) == ["inconclusive  ops:A  kink"]
 
 
 def test_what_was_not_checked_has_its_reason_and_a_test_to_paste() -> None:

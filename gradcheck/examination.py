@@ -17,6 +17,7 @@ from gradcheck.arguments import as_subject, find_engine
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.determinism import PASSES_REPEAT, not_repeating
+from gradcheck.checks.kinks import is_one_rule
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import private
 from gradcheck.checks.passes import place, run, values
@@ -98,15 +99,16 @@ def check(
     """
     adapter = find_engine(inputs, engine)
     chosen = _in_mode(mode, _chosen(claims, default_claims(), ("function",)))
-    name = _name(function)
-    with _surroundings_kept(adapter, seed):
+    name = call_name(function)
+    with surroundings_kept(adapter, seed):
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
         subject = replace(subject, where=_first_run(subject, function), nondet_tol=nondet_tol)
+        subject = replace(subject, is_rule=is_one_rule(function))
         other = as_subject(function, inputs, adapter, rtol=rtol, seed=seed + 1, name=name)
         start = time.monotonic()
         outcomes, unsupported = _outcomes(chosen, subject, other.function)
         outcomes = _first_made_small(outcomes, subject, time.monotonic() - start)
-        again = f"gradcheck.check({', '.join([name, _between_parentheses(subject.label)])}"
+        again = f"gradcheck.check({', '.join([name, between_parentheses(subject.label)])}"
         return _report(
             subject, outcomes, unsupported, _named(claims), f"{again}, claims={{}}{_word(mode)}, seed={seed})"
         )
@@ -182,7 +184,7 @@ def check_module(
     """
     adapter = find_engine(inputs, engine)
     chosen = _in_mode(mode, _chosen(claims, default_claims(), ("function", "module")))
-    with _surroundings_kept(adapter, seed):
+    with surroundings_kept(adapter, seed):
         copied = adapter.copied(module)
         subject = as_subject(
             copied,
@@ -202,7 +204,7 @@ def check_module(
                 other = _from_same_state(subject, put, seed + 1)
                 more, refused = _outcomes([c for c in chosen if c.kind == "function"], whole, other)
             outcomes, unsupported = outcomes | more, unsupported | refused
-        again = f"gradcheck.check_module(module, {_between_parentheses(subject.label)}"
+        again = f"gradcheck.check_module(module, {between_parentheses(subject.label)}"
         text = f"{again}, claims={{}}{_word(mode)}, seed={seed})"
         return _report(subject, outcomes, unsupported, _named(claims), text)
 
@@ -249,8 +251,8 @@ def _named(wanted: Wanted) -> bool:
 
 
 @contextmanager
-def _surroundings_kept(engine: Engine, seed: int) -> Iterator[None]:
-    """Grad mode and every random state as before afterwards."""
+def surroundings_kept(engine: Engine, seed: int) -> Iterator[None]:
+    """The engine's random state seeded inside; grad mode and every random state as before afterwards."""
     plain, legacy = random.getstate(), np.random.get_state()
     try:
         with engine.sandbox(seed):
@@ -439,15 +441,17 @@ def _hint(outcome: Outcome) -> str:
     )
 
 
-def _name(function: Callable[..., Any]) -> str:
-    """``RowMax.apply``, ``softplus``, ``<lambda>``: as a reader would write it."""
+def call_name(function: Callable[..., Any]) -> str:
+    """``RowMax.apply``, ``softplus``, ``<lambda>``: as a reader would write it. A class stands for its ``apply``."""
     owner = getattr(function, "__self__", None)
+    if inspect.isclass(function):
+        return f"{function.__name__}.apply"
     if inspect.isclass(owner):
         return f"{owner.__name__}.{function.__name__}"
     name = getattr(function, "__name__", None)
     return name if isinstance(name, str) else type(function).__name__
 
 
-def _between_parentheses(label: str) -> str:
+def between_parentheses(label: str) -> str:
     """The arguments as they stand in a format string."""
     return label[label.index("(") + 1 : -1].replace("{", "{{").replace("}", "}}")

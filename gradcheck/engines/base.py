@@ -205,8 +205,12 @@ class Engine(Tape, Protocol):
         """The dtype that new tensors have inside ("float32")."""
         ...
 
-    def applied(self, function: type) -> Function:
-        """A user-defined Function as a function of the arguments of its forward."""
+    def applied(self, function: Function) -> Function:
+        """A user-defined Function class as a function of the arguments of its forward; any other callable as it is."""
+        ...
+
+    def unmarked(self) -> AbstractContextManager[None]:
+        """User-defined Functions called inside cannot mark their outputs as not differentiable."""
         ...
 
     def keeper(self, value: object) -> Callable[[], None] | None:

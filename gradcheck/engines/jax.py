@@ -280,9 +280,13 @@ class JaxEngine:
 
     # What is noticed in users' tests ---------------------------------------------------------------------------
 
-    def applied(self, function: type) -> Function:
-        """There are no Function classes."""
-        _refuse("Function classes")
+    def applied(self, function: Function) -> Function:
+        """As it is: there are no Function classes."""
+        return function
+
+    def unmarked(self) -> AbstractContextManager[None]:
+        """Nothing: outputs are never marked."""
+        return nullcontext()
 
     def keeper(self, value: object) -> Callable[[], None] | None:
         """None: nothing changes."""

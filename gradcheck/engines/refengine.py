@@ -24,6 +24,7 @@ class ReferenceEngine(TorchLike):
     """
 
     name = "refengine"
+    context_class = "FunctionNode"
 
     def __init__(self, device: str = "cpu") -> None:
         import refengine

@@ -50,6 +50,8 @@ class TorchLike(Copying):
     refusals: tuple[type[Exception], ...] = (RuntimeError,)
     capabilities = frozenset(Capability) - {Capability.VMAP}
     conventions = Conventions()
+    context_class = "FunctionCtx"
+    """Of ``autograd.function``: what a Function's forward marks its outputs with."""
 
     def __init__(self, library: Any, device: str = "cpu") -> None:
         self.library = library
@@ -280,9 +282,22 @@ class TorchLike(Copying):
 
     # User-defined functions ------------------------------------------------------------------------------------
 
-    def applied(self, function: type) -> Function:
+    def applied(self, function: Function) -> Function:
         """A Function as a function of the arguments of its forward, whatever its class makes of `apply`."""
-        return partial(self.library.autograd.Function.apply.__func__, function)
+        base = self.library.autograd.Function
+        is_class = inspect.isclass(function) and issubclass(function, base)
+        return partial(base.apply.__func__, function) if is_class else function
+
+    @contextmanager
+    def unmarked(self) -> Iterator[None]:
+        """Functions called inside cannot mark their outputs as not differentiable."""
+        context = getattr(self.library.autograd.function, self.context_class)
+        before = context.mark_non_differentiable
+        context.mark_non_differentiable = lambda ctx, *tensors: None
+        try:
+            yield
+        finally:
+            context.mark_non_differentiable = before
 
     def keeper(self, value: object) -> Callable[[], None] | None:
         """For a module or a leaf that requires grad: what brings its buffers, modes and gradients back as they are now.

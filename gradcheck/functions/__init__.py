@@ -1,1 +1,1 @@
-"""Judging one observed Function: at the input it was first given, then at drawn variations of it."""
+"""Judging one function from one call: at the input it was given, then at drawn variations of it."""

@@ -1,4 +1,4 @@
-"""Judge one observed Function: every claim at the input it was first given, then its gradient at drawn variations."""
+"""Judge one function from one call: every claim at the input it was given, then its gradient at drawn variations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gradcheck.checks.inplace import SAME_VALUES
 from gradcheck.checks.passes import place, run
 from gradcheck.checks.precision import measured_noise
 from gradcheck.engines import registry
-from gradcheck.engines.base import Capability
+from gradcheck.engines.base import Capability, Engine
 from gradcheck.examination import made_small, outcome_of
 from gradcheck.failures import Finding, Unsupported, said
 from gradcheck.functions.deliberate import Deliberate, Kind, deliberate
@@ -30,6 +30,7 @@ from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.variation import NO_AXES, variations
 from gradcheck.functions.wishes import Allowance, Interval, Meter, Wishes
 from gradcheck.functions.writing import written
+from gradcheck.observation.call import Seen
 from gradcheck.observation.observer import Observed
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.verdict import Outcome, Verdict
@@ -75,19 +76,39 @@ def examine(
     if call is None:
         return replace(plain, reason=observed.reason)
     engine = registry.engine(call.engine, call.device)
-    surroundings = Surroundings(engine, call)
-    meter = Meter(allowance or Allowance())
-    wishes = wishes or Wishes()
-    where = engine.locate_backward(call.function.apply) or ""
+    where = engine.locate_backward(getattr(call.function, "apply", call.function)) or ""
     plain = replace(plain, where=where, engine=f"{call.engine}-{call.device}")
+    meter = Meter(allowance or Allowance())
+    try:
+        seen = Seen(call, observed.facts, observed.required, observed.create_graph)
+        with examined(seen, engine, meter, wishes or Wishes(), seed=seed) as examination:
+            return written(examination, plain)
+    except NotCallable as problem:
+        return replace(plain, reason=str(problem), is_blind=True, seconds=meter.seconds)
+
+
+@contextmanager
+def examined(seen: Seen, engine: Engine, meter: Meter, wishes: Wishes, *, seed: int) -> Iterator[Examination]:
+    """Gives what was found about a call; inside, what the call can reach is as it was when it was made.
+
+    Parameters
+    ----------
+    seen : Seen
+    engine, meter, wishes
+    seed : int
+        As in `examine`.
+
+    Raises
+    ------
+    NotCallable
+        If the function raises when it is called again, or has nothing to differentiate.
+    """
+    surroundings = Surroundings(engine, seen.call)
     with _quietly(), surroundings.kept(seed), engine.one_thread():
-        try:
-            point = point_of(observed, engine, surroundings, meter, wishes, seed=seed, where=where or None)
-        except NotCallable as problem:
-            return replace(plain, reason=str(problem), is_blind=True, seconds=meter.seconds)
-        examination = Examination(observed, point, meter, wishes, seed)
+        point = point_of(seen, engine, surroundings, meter, wishes, seed=seed)
+        examination = Examination(seen, point, meter, wishes, seed)
         examination.run()
-        return written(examination, plain)
+        yield examination
 
 
 @contextmanager
@@ -130,16 +151,20 @@ class Failure:
 
 @dataclass(slots=True, eq=False)
 class Examination:
-    """One Function being judged, and what was found so far.
+    """One function being judged, and what was found so far.
 
     Attributes
     ----------
-    observed, point, meter, wishes, seed
+    seen, point, meter, wishes, seed
         What is judged, and how.
     failures : list of Failure
         The claims that do not hold, in the order they were asked.
     excuse : str
         Why the gradient is not the derivative on purpose.
+    outcomes : dict of Claim to Outcome
+        Of each claim, where it first bore on something, or where it does not hold.
+    unsupported : dict of Claim to str
+        Why the function refuses what a claim needs.
     notes, reasons : lists of str
         What else a reader should know, and why inputs were inconclusive.
     cut : list of str
@@ -154,12 +179,14 @@ class Examination:
         The relative size of an error that would still have been seen.
     """
 
-    observed: Observed
+    seen: Seen
     point: Point
     meter: Meter
     wishes: Wishes
     seed: int
     failures: list[Failure] = field(default_factory=list)
+    outcomes: dict[Claim, Outcome] = field(default_factory=dict)
+    unsupported: dict[Claim, str] = field(default_factory=dict)
     excuse: str = ""
     notes: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -185,6 +212,12 @@ class Examination:
         self.failures.sort(key=lambda failure: claims.index(failure.claim))
         if self.failures:
             self.failures[0] = self._made_small(self.failures[0])
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the function refuses, as notes; of most claims that is all there is to say."""
+        pairs = self.unsupported.items()
+        return [f"{c.code} unsupported" + (f": {why}" if c.code in ALWAYS else "") for c, why in pairs]
 
     def _repeats(self, claims: Sequence[Claim]) -> bool:
         """Whether the same passes give the same numbers; where they do not, nothing else can be judged."""
@@ -215,6 +248,11 @@ class Examination:
         return replace(failure, outcome=small)
 
     def _advice(self, failure: Failure) -> str:
+        if self.point.marked:
+            which = " and ".join(f"output {k}" for k in self.point.marked)
+            return f"backward has the right gradient of {which}, which forward marks as not differentiable"
+        if not isinstance(self.seen.call.function, type):
+            return ""  # what could be declared in a class body
         try:
             return suggestion(failure.subject, failure.outcome)
         except Exception:  # whatever a user's function raises away from its point
@@ -255,11 +293,10 @@ class Examination:
 
     def _came_in_double(self) -> bool:
         """Whether the user works in float64: else less inside is what was asked for."""
-        call = self.observed.call
         engine = self.point.subject.engine
-        if call is None or self.point.is_own:
+        tensors = [x for x in leaves(self.seen.call.arguments) if engine.is_tensor(x) and engine.kind(x) in "fc"]
+        if self.point.is_own:
             return False
-        tensors = [x for x in leaves(call.arguments) if engine.is_tensor(x) and engine.kind(x) in "fc"]
         return all(engine.array(x).dtype in (np.float64, np.complex128) for x in tensors)
 
     # One claim -------------------------------------------------------------------------------------------------
@@ -271,7 +308,7 @@ class Examination:
             if claim.code == GRADIENT:
                 subject, prepare, outcome = self._gradient(claim, subject)
             else:
-                kept = kept_on(subject, self.observed.facts) if claim.code in ON_SET else None
+                kept = kept_on(subject, self.seen.facts) if claim.code in ON_SET else None
                 subject, prepare = kept or (subject, prepare)
                 outcome = outcome_of(claim, subject, self.point.others[0])
         except TooSlow as refusal:
@@ -279,8 +316,11 @@ class Examination:
             self.reasons.append(said(refusal))
             return True
         except Unsupported as refusal:
-            self._note(f"{claim.code} unsupported" + (f": {said(refusal)}" if claim.code in ALWAYS else ""))
+            self.unsupported.setdefault(claim, said(refusal))
             return True
+        known = self.outcomes.get(claim)
+        if known is None or known.vacuous or outcome.finding is not None:
+            self.outcomes[claim] = outcome
         if outcome.finding is not None:
             self._failed(claim, outcome, subject, prepare, drawn)
         elif outcome.verdict is Verdict.INCONCLUSIVE and claim.code != GRADIENT:
@@ -294,7 +334,7 @@ class Examination:
         """Ask for the derivative, on the set seen too: what is wrong off it alone is no failure."""
         outcome = outcome_of(claim, subject, self.point.others[0])
         prepare: Mapping[int, str] = {}
-        kept = None if outcome.verdict is Verdict.AGREE else kept_on(subject, self.observed.facts)
+        kept = None if outcome.verdict is Verdict.AGREE else kept_on(subject, self.seen.facts)
         if kept is not None:
             inside = outcome_of(claim, kept[0], self.point.others[0])
             if outcome.finding is not None and inside.finding is None:
@@ -323,7 +363,7 @@ class Examination:
             self._note(f"warning: for an input without axes, {outcome.finding.detail}")
             return
         is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
-        if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.observed.create_graph):
+        if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.seen.create_graph):
             self._note(
                 f"warning: {claim.code} the second derivative is wrong and nothing raises "
                 f"({_numbers(outcome.finding)}); decorate backward with once_differentiable, or compute it from tensors"
@@ -389,12 +429,13 @@ class Examination:
 
     def _drawn(self) -> Iterator[tuple[Subject, str]]:
         """Subjects at drawn inputs for which forward gives finite values."""
-        subject, call = self._subject, self.observed.call
-        if call is None or any(subject.engine.kind(x) == "c" for x in leaves(call.arguments) if _is_tensor(subject, x)):
+        subject = self._subject
+        arguments = list(leaves(self.seen.call.arguments))
+        if any(subject.engine.kind(x) == "c" for x in arguments if subject.engine.is_tensor(x)):
             return
-        sizes = {x for x in leaves(call.arguments) if type(x) is int}
+        sizes = {x for x in arguments if type(x) is int}
         drawn = variations(
-            subject.inputs, self.observed.facts, subject.generator("variations"),
+            subject.inputs, self.seen.facts, subject.generator("variations"),
             differentiable=subject.differentiable, fixed_sizes=frozenset(sizes), domain=self._domain(),
             is_elementwise=_is_elementwise(subject),
         )  # fmt: skip
@@ -412,13 +453,13 @@ class Examination:
 
     def _domain(self) -> Interval | Mapping[int, Interval] | None:
         """Where drawn values may lie, by the numbers of tensors rather than arguments."""
-        wished, call = self.wishes.domain, self.observed.call
-        if not isinstance(wished, Mapping) or call is None:
+        wished = self.wishes.domain
+        if not isinstance(wished, Mapping):
             return wished
         engine = self.point.subject.engine
         first = 0
         found: dict[int, Interval] = {}
-        for position, argument in enumerate(call.arguments):
+        for position, argument in enumerate(self.seen.call.arguments):
             count = sum(engine.is_tensor(x) for x in leaves(argument))
             if position in wished:
                 found |= dict.fromkeys(range(first, first + count), wished[position])
@@ -443,10 +484,6 @@ def _is_elementwise(subject: Subject) -> bool:
         return False
     shapes |= {x.shape for x in subject.inputs}
     return len(shapes) == 1 and shapes != {()}
-
-
-def _is_tensor(subject: Subject, value: object) -> bool:
-    return subject.engine.is_tensor(value)
 
 
 def _numbers(finding: Finding | None) -> str:

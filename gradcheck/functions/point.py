@@ -1,4 +1,4 @@
-"""From an observed call to a subject: which inputs and outputs are differentiated, in which precision."""
+"""From a call to a subject: which inputs and outputs are differentiated, in which precision."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from gradcheck.arguments import Precision, as_subject, leaves
 from gradcheck.checks.claim import Subject
-from gradcheck.checks.passes import place, run
+from gradcheck.checks.gradient import vjp_matches_numeric
+from gradcheck.checks.passes import linearized, run
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
-from gradcheck.engines.base import Engine
-from gradcheck.failures import Unsupported, said
+from gradcheck.engines.base import Capability, Engine, Linearized
+from gradcheck.examination import call_name
+from gradcheck.failures import Unsupported, named, said
 from gradcheck.functions.portion import portion_of
 from gradcheck.functions.surroundings import Surroundings
 from gradcheck.functions.wishes import Meter, Wishes
-from gradcheck.observation.call import Call
-from gradcheck.observation.observer import Observed
+from gradcheck.observation.call import Call, Seen
 from gradcheck.verdict import Verdict
 
 # Random states in which a gradient that is right in the mean is looked at.
@@ -43,7 +44,7 @@ class NotCallable(Exception):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Point:
-    """An observed call, ready to be judged.
+    """A call, ready to be judged.
 
     Attributes
     ----------
@@ -57,6 +58,8 @@ class Point:
         It is judged in the precision it was called in, which is not float64.
     notes : tuple of str
         What a reader should know about how it is judged.
+    marked : tuple of int
+        Outputs that are marked as not differentiable by mistake; they are judged all the same.
     """
 
     subject: Subject
@@ -64,10 +67,11 @@ class Point:
     others: tuple[Callable[..., Any], ...]
     is_own: bool
     notes: tuple[str, ...]
+    marked: tuple[int, ...] = ()
 
 
 class Applied:
-    """The user's Function as a function of its arguments, every call from the same surroundings.
+    """The user's function as a function of its arguments, every call from the same surroundings.
 
     What it raises is `OutsideDomain`. Only the floating outputs that were recorded at the first call are given.
     """
@@ -96,7 +100,7 @@ class Applied:
         try:
             result = self._apply(*arguments)
         except Exception as error:  # whatever a user's forward raises
-            raise OutsideDomain(f"forward raised {type(error).__name__}: {said(error)}") from error
+            raise OutsideDomain(f"forward raised {named(error)}") from error
         found = [y for y in leaves(result) if engine.is_tensor(y) and engine.kind(y) in "fc"]
         if self.recorded is None:
             return tuple(found)
@@ -118,92 +122,117 @@ class Applied:
 
 
 def point_of(
-    observed: Observed,
-    engine: Engine,
-    surroundings: Surroundings,
-    meter: Meter,
-    wishes: Wishes,
-    *,
-    seed: int,
-    where: str | None = None,
+    seen: Seen, engine: Engine, surroundings: Surroundings, meter: Meter, wishes: Wishes, *, seed: int
 ) -> Point:
     """The call as a subject, in float64 where the Function computes in it, else in the precision it was called in.
 
     Parameters
     ----------
-    observed : Observed
-        One with a call. Where no tensor of it was seen to require grad, all floating ones are differentiated.
+    seen : Seen
+        Where no tensor of it was seen to require grad, all floating ones are differentiated.
     engine, surroundings, meter, wishes
     seed : int
         As in `gradcheck.check`.
-    where : str or None
-        File and line of the backward.
 
     Raises
     ------
     NotCallable
         If the Function raises when it is called again, or has nothing to differentiate.
     """
-    call, required, facts = observed.call, observed.required, observed.facts
-    assert call is not None  # without one, there is nothing to call again
+    call, required, facts = seen.call, seen.required, seen.facts
     function = Applied(engine, call, surroundings, meter)
     wanted = _wanted(engine, call, required)
 
     def built(precision: Precision) -> Built:
         subject = as_subject(
-            function, call.arguments, engine, rtol=wishes.rtol, seed=seed, name=f"{call.function.__name__}.apply",
+            function, call.arguments, engine, rtol=wishes.rtol, seed=seed, name=call_name(call.function),
             precision=precision, differentiable=wanted, replay=lambda: None,
         )  # fmt: skip
-        subject = replace(subject, where=where, nondet_tol=wishes.nondet_tol)
+        subject = replace(subject, nondet_tol=wishes.nondet_tol)
         return subject, tuple(function.reseeded(subject.function, seed + k) for k in range(1, STATES + 1))
 
     sizes = frozenset(x for x in leaves(call.arguments) if type(x) is int)
-    double = _tried(built, "double", function, engine, any(required))
-    if not isinstance(double, str):
-        subject, others, notes = double
-        part = portion_of(subject, facts, sizes)
-        if not (_is_narrow(engine, call) and _computes_in_less(part or subject)):
-            return Point(subject, part, others, False, notes)
-    own = _tried(built, "own", function, engine, any(required))
-    if isinstance(own, str):
-        raise NotCallable(double if isinstance(double, str) and not _is_narrow(engine, call) else own)
-    subject, others, notes = own
-    why = f"refuses float64 ({double})" if isinstance(double, str) else "computes in less than float64"
-    notes = (*notes, f"judged in {_dtypes(subject)}: it {why}")
-    return Point(subject, portion_of(subject, facts, sizes), others, True, notes)
+    double = _tried(built, "double", function, call, any(required))
+    if isinstance(double, Point):
+        part = portion_of(double.subject, facts, sizes)
+        if not (_is_narrow(engine, call) and _computes_in_less(part or double.subject)):
+            return replace(double, part=part)
+    own = _tried(built, "own", function, call, any(required))
+    if isinstance(own, NotCallable):
+        raise double if isinstance(double, NotCallable) and not _is_narrow(engine, call) else own
+    why = f"refuses float64 ({double})" if isinstance(double, NotCallable) else "computes in less than float64"
+    notes = (*own.notes, f"judged in {_dtypes(own.subject)}: it {why}")
+    return replace(own, part=portion_of(own.subject, facts, sizes), is_own=True, notes=notes)
 
 
 def _tried(
-    built: Callable[[Precision], Built],
-    precision: Precision,
-    function: Applied,
-    engine: Engine,
-    is_asked: bool,
-) -> tuple[Subject, Others, tuple[str, ...]] | str:
-    """The subject, known to work; else why it does not."""
+    built: Callable[[Precision], Built], precision: Precision, function: Applied, call: Call, is_asked: bool
+) -> Point | NotCallable:
+    """The call as a subject, known to work; else why it does not."""
+    refusal = NotCallable()
     for clones in (False, True):
         function.recorded, function.clones = None, clones
         subject, others = built(precision)
         try:
-            outputs = run(subject, place(subject, subject.inputs))
+            at = linearized(subject, subject.inputs)
         except Unsupported as error:
-            problem = str(error)
+            refusal = _refusal(str(error), error)
             continue
         except Exception as error:  # nothing to differentiate among the results, say
-            return said(error)
-        function.recorded = tuple(k for k, y in enumerate(outputs) if engine.requires_grad(y))
+            return _refusal(said(error), error)
+        located = subject.engine.locate_backward(getattr(call.function, "apply", call.function), at.outputs)
+        subject = replace(subject, where=located)
+        unrecorded = tuple(k for k, y in enumerate(at.outputs) if not _has_history(subject.engine, y))
+        marked = _wrongly_marked(subject, unrecorded)
+        function.recorded = tuple(k for k in range(len(at.outputs)) if k in marked or k not in unrecorded)
         if not function.recorded:
-            return "no output has a history: all are marked as not differentiable"
+            return NotCallable("no output has a history: all are marked as not differentiable")
         notes = ("works in place: called on copies of its inputs",) if clones else ()
-        if len(function.recorded) < len(outputs):
-            notes = (
-                *notes,
-                f"{len(outputs) - len(function.recorded)} floating outputs are marked as not differentiable",
-            )
+        if left := len(unrecorded) - len(marked):
+            notes = (*notes, f"{left} floating outputs are marked as not differentiable")
         if not is_asked:
             subject = _without_refused(subject)
-        return subject, others, notes
-    return problem
+        return Point(subject, None, others, False, notes, marked)
+    return refusal
+
+
+def _refusal(text: str, error: Exception) -> NotCallable:
+    found = NotCallable(text)
+    found.__cause__ = error
+    return found
+
+
+def _has_history(engine: Engine, output: Any) -> bool:
+    """Whether gradients flow to an output; without a record, they flow to all."""
+    return Capability.TAPE not in engine.capabilities or engine.requires_grad(output)
+
+
+def _wrongly_marked(subject: Subject, unrecorded: Sequence[int]) -> tuple[int, ...]:
+    """Those of the outputs without a history for which backward has the right gradient, were they not marked.
+
+    Who means the mark (statistics, indices) writes no formula for a cotangent that is always zero.
+    """
+    if not unrecorded:
+        return ()
+    try:
+        with subject.engine.unmarked():
+            at = linearized(subject, subject.inputs)
+            return tuple(k for k in unrecorded if _is_pulled(subject, at, k) and _is_right(subject, k))
+    except Exception:  # whatever a user's function raises for a cotangent that it never gets
+        return ()
+
+
+def _is_pulled(subject: Subject, at: Linearized, k: int) -> bool:
+    """Whether backward makes something of a cotangent of output `k`."""
+    engine = subject.engine
+    found = at.pull([engine.tensor(np.full_like(engine.array(y), n == k)) for n, y in enumerate(at.outputs)])
+    return any(g is not None and bool(engine.array(g).any()) for g in found)
+
+
+def _is_right(subject: Subject, k: int) -> bool:
+    """Whether the gradient of output `k` is its derivative."""
+    outcome = vjp_matches_numeric(replace(subject, function=lambda *tensors: (run(subject, tensors)[k],)))
+    return outcome.verdict is Verdict.AGREE and not outcome.vacuous
 
 
 def _without_refused(subject: Subject) -> Subject:
@@ -212,13 +241,12 @@ def _without_refused(subject: Subject) -> Subject:
     Nobody asked for those gradients: that a loss returns None for its target says that it has none.
     """
     engine = subject.engine
-    leaves = place(subject, subject.inputs)
-    outputs = run(subject, leaves)
+    at = linearized(subject, subject.inputs)
     try:
-        found = engine.grad(outputs, leaves, [engine.tensor(np.ones_like(engine.array(y))) for y in outputs])
+        pulled = iter(at.pull([engine.tensor(np.ones_like(engine.array(y))) for y in at.outputs], is_last=True))
     except Exception:  # whatever a user's backward raises; the claims report it
         return subject
-    kept = tuple(d and g is not None for d, g in zip(subject.differentiable, found, strict=True))
+    kept = tuple(is_wanted and next(pulled) is not None for is_wanted in subject.differentiable)
     return replace(subject, differentiable=kept) if any(kept) else subject
 
 

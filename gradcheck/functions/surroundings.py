@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import leaves
-from gradcheck.engines.base import Engine
+from gradcheck.engines.base import Capability, Engine
 from gradcheck.observation.call import Call
 
 # A Function reaches modules through an argument, its closure, or both; further away, nothing was found in practice.
@@ -41,7 +41,8 @@ class Surroundings:
         self._unmoved = 0
         reached = reachable(engine, call)
         self._keepers = [keeper for value in reached if (keeper := engine.keeper(value)) is not None]
-        self._attributes = [kept for value in (call.function, *reached) if (kept := _attributes_of(value)) is not None]
+        held = (_owner(call.function), *reached)
+        self._attributes = [kept for value in held if (kept := _attributes_of(value)) is not None]
 
     def restore(self) -> None:
         """Everything as it was, and the random numbers as they were at the call."""
@@ -79,20 +80,37 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 def reachable(engine: Engine, call: Call) -> list[Any]:
-    """What a call can reach through its arguments, and its methods' closures and globals: tensors, modules, functions.
+    """What a call can reach through its arguments and its function's closures and globals: tensors, modules, functions.
 
-    The copies of its own tensor arguments are left out.
+    The copies of its own tensor arguments are left out, and arrays that cannot change.
     """
     copies = {id(x) for x in leaves(call.arguments) if engine.is_tensor(x)}
+    can_change = Capability.INPLACE in engine.capabilities
     found: dict[int, Any] = {}
-    methods = [inspect.unwrap(getattr(call.function, method)) for method in ("forward", "backward")]
-    waiting = [(value, 0) for value in (*call.arguments, *methods, *vars(call.function).values())]
+    waiting = [(value, 0) for value in (*call.arguments, *_entrances(call.function))]
     for value, depth in waiting:  # grows while it is walked
         if id(value) in found or id(value) in copies or depth > _DEPTH:
+            continue
+        if engine.is_tensor(value) and not can_change:
             continue
         found[id(value)] = value
         waiting += [(part, depth + 1) for part in _parts(value)]
     return list(found.values())
+
+
+def _owner(function: Callable[..., Any]) -> Any:
+    """The class that a method (``apply``) is bound to, or what was called itself."""
+    owner = getattr(function, "__self__", None)
+    return owner if inspect.isclass(owner) else function
+
+
+def _entrances(function: Callable[..., Any]) -> Sequence[Any]:
+    """What runs when it is called: the methods and attributes of a class, or the function itself."""
+    owner = _owner(function)
+    if not inspect.isclass(owner):
+        return (owner,)
+    methods = [getattr(owner, name) for name in ("forward", "backward") if hasattr(owner, name)]
+    return (*map(inspect.unwrap, methods), *vars(owner).values())
 
 
 def _parts(value: Any) -> Sequence[Any]:

@@ -26,8 +26,8 @@ def written(found: Examination, plain: FunctionResult) -> FunctionResult:
     found : Examination
     plain : FunctionResult
     """
-    status, reason = _status(found)
-    notes = list(found.notes)
+    status, reason = status_of(found)
+    notes = [*found.notes, *found.refusals]
     if found.cut:
         notes.append(f"cut by the budget: {', '.join(dict.fromkeys(found.cut))}")
     result = replace(
@@ -47,7 +47,8 @@ def written(found: Examination, plain: FunctionResult) -> FunctionResult:
     return replace(result, seconds=found.meter.seconds)
 
 
-def _status(found: Examination) -> tuple[Status, str]:
+def status_of(found: Examination) -> tuple[Status, str]:
+    """How an examination ended, and why it did not end better."""
     if found.failures:
         return Status.DISAGREED, ""
     if found.excuse:
@@ -60,8 +61,8 @@ def _status(found: Examination) -> tuple[Status, str]:
 
 def _with_failure(found: Examination, result: FunctionResult) -> FunctionResult:
     first, *others = found.failures
-    call = found.observed.call
-    assert call is not None  # without one, nothing was examined
+    call = found.seen.call
+    assert isinstance(call.function, type)  # what is observed are classes
     lines = [_first_line(first), *format_finding(first.finding).splitlines()]
     lines += [f"also {f.finding.code} {f.finding.claim}: {f.finding.detail or f.finding.sentence}" for f in others]
     if len(lines) > _LINES:

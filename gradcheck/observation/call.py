@@ -1,10 +1,12 @@
-"""One call of a user's Function, as it was when it was made."""
+"""One call of a user's function, as it was when it was made."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
+
+from gradcheck.observation.facts import Facts
 
 Signature = tuple[Hashable, ...]
 """Dtypes, ranks, layout classes, requires-grad mask, device, and the hashable arguments that are no tensors."""
@@ -12,14 +14,14 @@ Signature = tuple[Hashable, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call:
-    """The arguments of one ``apply``, copied, so that whoever changes them later does not change the check.
+    """The arguments of one call, copied, so that whoever changes them later does not change the check.
 
     Attributes
     ----------
-    function : type
-        The Function subclass that was applied.
+    function : callable
+        What was called; a Function subclass stands for its ``apply``.
     engine : str
-        "torch", "refengine".
+        "torch", "refengine", "jax".
     device : str
         Of its tensors, as `registry.engine` takes it ("cpu", "cuda:0").
     arguments : tuple
@@ -32,13 +34,34 @@ class Call:
         "float32".
     """
 
-    function: type[Any]
+    function: Callable[..., Any]
     engine: str
     device: str
     arguments: tuple[Any, ...]
     signature: Signature
     random_state: Any = None
     default_dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A call, and what is known of others like it.
+
+    Attributes
+    ----------
+    call : Call
+    facts : tuple of Facts
+        One for each tensor among the arguments, in the order of `gradcheck.arguments.leaves`, over all calls seen.
+    required : tuple of bool
+        Which tensor arguments required grad.
+    create_graph : bool
+        A backward of the function ran with grad mode on.
+    """
+
+    call: Call
+    facts: tuple[Facts, ...]
+    required: tuple[bool, ...]
+    create_graph: bool = False
 
 
 def name_of(function: type) -> str:

@@ -71,6 +71,7 @@ GRADCHECK = (
     ("gradcheck.arguments", "gradcheck.minimal", "gradcheck.examination"),
     ("gradcheck.observation",),
     ("gradcheck.functions",),
+    ("gradcheck.exploration",),
     ("gradcheck",),
     ("gradcheck.plugin",),
 )

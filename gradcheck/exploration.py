@@ -12,7 +12,8 @@ from gradcheck.checks.claim import Claim
 from gradcheck.engines.base import Engine
 from gradcheck.examination import between_parentheses, call_name, surroundings_kept
 from gradcheck.failures import Finding, GradcheckFailure, UsageError
-from gradcheck.functions.examine import GRADIENT, Examination, Failure, examined
+from gradcheck.functions.examine import examined
+from gradcheck.functions.inquiry import GRADIENT, Examination, Failure
 from gradcheck.functions.point import NotCallable, OutsideDomain
 from gradcheck.functions.wishes import Allowance, Interval, Meter, Wishes
 from gradcheck.functions.writing import status_of

@@ -12,6 +12,7 @@ import numpy as np
 from gradcheck.arguments import Precision, as_subject, leaves
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.gradient import vjp_matches_numeric
+from gradcheck.checks.kinks import is_one_rule
 from gradcheck.checks.passes import linearized, run
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
 from gradcheck.engines.base import Capability, Engine, Linearized
@@ -142,13 +143,14 @@ def point_of(
     call, required, facts = seen.call, seen.required, seen.facts
     function = Applied(engine, call, surroundings, meter)
     wanted = _wanted(engine, call, required)
+    is_rule = is_one_rule(getattr(call.function, "apply", call.function))
 
     def built(precision: Precision) -> Built:
         subject = as_subject(
             function, call.arguments, engine, rtol=wishes.rtol, seed=seed, name=call_name(call.function),
             precision=precision, differentiable=wanted, replay=lambda: None,
         )  # fmt: skip
-        subject = replace(subject, nondet_tol=wishes.nondet_tol)
+        subject = replace(subject, nondet_tol=wishes.nondet_tol, is_rule=is_rule)
         return subject, tuple(function.reseeded(subject.function, seed + k) for k in range(1, STATES + 1))
 
     sizes = frozenset(x for x in leaves(call.arguments) if type(x) is int)

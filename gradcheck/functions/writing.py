@@ -11,7 +11,7 @@ from gradcheck.report.result import format_finding
 from gradcheck.report.script import function_script
 
 if TYPE_CHECKING:
-    from gradcheck.functions.examine import Examination, Failure
+    from gradcheck.functions.inquiry import Examination, Failure
 
 # With the lines that say how to see it again, a failure has no more than 25.
 _LINES = 22

@@ -9,6 +9,7 @@ from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
 from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
 from gradcheck.checks.graph import GRADIENTS_ACCUMULATE, GRAPHS_DO_NOT_INTERFERE
 from gradcheck.checks.inplace import INPLACE_EQUALS_OUT_OF_PLACE, NO_INPUT_IS_MODIFIED
+from gradcheck.checks.kinks import KINKS, kinks_get_generalized_gradients
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
 from gradcheck.checks.narrow import NARROW_GRADIENTS_AGREE
@@ -25,6 +26,7 @@ DEFAULT = (
     Claim(*LINEAR, backward_is_linear_in_cotangent),
     Claim(*SECOND, second_order_matches_numeric, needs=frozenset({Capability.HIGHER_ORDER})),
     VMAP_EQUALS_A_LOOP,
+    Claim(*KINKS, kinks_get_generalized_gradients, on_programs=False),
     INPLACE_EQUALS_OUT_OF_PLACE,
     STALE_SAVE_RAISES,
     NO_INPUT_IS_MODIFIED,

@@ -1,4 +1,4 @@
-"""GC107: gradients at kinks and ties are generalized gradients, or not; right conventions and surrogates never alarm."""
+"""GC107: gradients at kinks and ties are generalized ones, or not; right conventions and surrogates never alarm."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from types import MappingProxyType
 
 from gradcheck.checks.claim import Subject
@@ -94,11 +95,11 @@ def _diagnosed(subject: Subject, finding: Finding, others: dict[str, Finding], f
     if found.mistake in (None, Mistake.TERM, Mistake.LAYOUT, Mistake.STATE):
         around = next((code for code in _AROUND if code in known), None)
         if around is not None and found.mistake is not Mistake.TERM:
-            return Diagnosis(_plain(known[around]), found.text)
+            return replace(found, mistake=_plain(known[around]))
         if "GC103" in known:
-            return Diagnosis(Mistake.COTANGENT, found.text)
+            return replace(found, mistake=Mistake.COTANGENT)
         if around is not None and found.text == "":
-            return Diagnosis(_plain(known[around]))
+            return replace(found, mistake=_plain(known[around]))
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.arguments import as_subject, find_engine
+from gradcheck.beside import is_only_here
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.determinism import PASSES_REPEAT, not_repeating
@@ -362,7 +363,10 @@ def made_small(
     block = found.block or _block(smaller, found)
     if not block and smaller is not subject and outcome.finding is not None:
         block = _block(subject, outcome.finding).replace("outputs", "at the input given: outputs", 1)
-    return replace(shown, finding=replace(found, detail=detail, mistake=diagnosis.mistake, block=block))
+    extent = diagnosis.extent + (" (at the input given)" if smaller is not subject and diagnosis.extent else "")
+    only_here = is_only_here(claim, smaller, found, seconds)
+    found = replace(found, detail=detail, mistake=diagnosis.mistake, block=block, extent=extent, only_here=only_here)
+    return replace(shown, finding=found)
 
 
 def _block(subject: Subject, finding: Finding) -> str:

@@ -87,6 +87,10 @@ class Finding:
         What else is known, one sentence or "".
     mistake : Mistake or None
         The usual mistake that it looks like.
+    only_here : bool
+        It is wrong at this point only: beside it, on both sides, the gradients agree.
+    extent : str
+        How many entries of the gradient are wrong where several are, and the first of them; else "".
     block : str
         A small block of the Jacobian around the entry, in lines; "" where it says no more than the entry.
     replay : str or None
@@ -109,6 +113,8 @@ class Finding:
     error: float | None = None
     detail: str = ""
     mistake: Mistake | None = None
+    only_here: bool = False
+    extent: str = ""
     block: str = ""
     replay: str | None = None
     evidence: Evidence | None = field(default=None, repr=False, compare=False)

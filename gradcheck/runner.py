@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from gradcheck.beside import is_only_here
 from gradcheck.blame import blame
 from gradcheck.case import Case, fingerprint
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
@@ -27,6 +28,8 @@ MODULES = "modules"
 """The group of the claims about modules, whose subjects are modules and not programs."""
 VIEWS = frozenset({"view", "view_as"})
 """Ops that refuse where strides do not allow a view."""
+# Seconds for a look beside a failure: a program takes a fraction of one.
+_PATIENCE = 10.0
 RAISED = ("GC902", "A drawn case runs forward and backward without an exception.")
 
 
@@ -247,13 +250,14 @@ def _subject(engine: Engine, program: Program) -> Subject:
 
 
 def _blamed(bench: Bench, program: Program, outcome: Outcome) -> Outcome:
-    """The outcome with the op that is to blame in its finding's detail, where the program has several."""
+    """The outcome with the op that is to blame in its finding, where there are several, and whether it is alone."""
     found = outcome.finding
-    words = "" if found is None else blame(bench.claim, _subject(bench.engine, program))
-    if found is None or not words:
+    if found is None:
         return outcome
-    detail = f"{words}; {found.detail}" if found.detail else words
-    return replace(outcome, finding=replace(found, detail=detail))
+    subject = _subject(bench.engine, program)
+    detail = "; ".join(text for text in (blame(bench.claim, subject), found.detail) if text)
+    only_here = is_only_here(bench.claim, subject, found, _PATIENCE)
+    return replace(outcome, finding=replace(found, detail=detail, only_here=only_here))
 
 
 def _refused_view(subject: Subject) -> str:

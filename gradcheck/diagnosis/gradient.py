@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gradcheck.checks.layout import transposed as laid_transposed
 from gradcheck.diagnosis import patterns, probes
 from gradcheck.diagnosis.case import PROBED, Case
 from gradcheck.diagnosis.cotangent import cotangent, is_linear, keeps_state, stale
+from gradcheck.diagnosis.extent import extent_of
 from gradcheck.diagnosis.patterns import Diagnosis
 from gradcheck.diagnosis.place import place_of_it
 from gradcheck.diagnosis.slopes import Slopes, is_coarse, measured, pulled, spread
@@ -30,11 +32,8 @@ def gradient_mistake(subject: Subject, finding: Finding, first: Subject | None =
     case = Case(subject, finding, first)
     if not case.wrong:
         return _right_alone(case)
-    for look in _LOOKS:
-        made = look(case)
-        if made is not None:
-            return made
-    return Diagnosis()
+    made = next((made for look in _LOOKS if (made := look(case)) is not None), Diagnosis())
+    return replace(made, extent=extent_of(case.wrong))
 
 
 def _right_alone(case: Case) -> Diagnosis:

@@ -20,10 +20,14 @@ _SINGLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The usual mistake that a finding looks like (None where it looks like none), in words of its own."""
+    """The usual mistake that a finding looks like (None where it looks like none), in words of its own.
+
+    `extent` says how many entries of the gradient are wrong, where several are.
+    """
 
     mistake: Mistake | None = None
     text: str = ""
+    extent: str = ""
 
 
 def factor(slopes: Slopes) -> float | None:

@@ -22,7 +22,8 @@ def place_of_it(case: Case) -> Diagnosis | None:
     near = case.probed(probes.nearby(case.subject, inputs), k, places)
     if near is not None and near.is_right:
         what = probes.is_special(inputs)
-        if what:
+        other = case.probed(probes.nearby(case.subject, inputs, side=-1.0), k, places)
+        if what and (other is None or not other.wrong.any()):
             return Diagnosis(
                 Mistake.SPECIAL, f"the gradient of x{k} is right for other values nearby, wrong for {what}"
             )

@@ -16,8 +16,8 @@ _NEAR = (0.03, 0.15)
 _KEPT = 2
 
 
-def nearby(subject: Subject, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """Generic values near those given."""
+def nearby(subject: Subject, inputs: Sequence[Array], side: float = 1.0) -> tuple[Array, ...]:
+    """Generic values near those given; with ``side=-1.0`` each on the other side of its own."""
     random = subject.generator("diagnosis: nearby")
 
     def moved(x: Array) -> Array:
@@ -26,7 +26,7 @@ def nearby(subject: Subject, inputs: Sequence[Array]) -> tuple[Array, ...]:
         size = np.where(np.isfinite(x) & (x != 0.0), np.abs(x), 0.0)
         change = random.uniform(*_NEAR, x.shape) * random.choice([-1.0, 1.0], x.shape)
         scale = float(np.median(size[size > 0.0])) if size.any() else 1.0
-        return np.asarray(x + change * np.where(size > 0.0, size, min(scale, 1.0)), dtype=x.dtype)
+        return np.asarray(x + side * change * np.where(size > 0.0, size, min(scale, 1.0)), dtype=x.dtype)
 
     return tuple(moved(x) for x in inputs)
 

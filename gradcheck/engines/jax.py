@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +15,7 @@ import numpy as np
 
 from gradcheck.engines.base import Capability, Conventions, Function
 from gradcheck.engines.jaxops import OPS
+from gradcheck.engines.place import place_of
 from gradcheck.failures import Unsupported, UsageError
 from gradcheck.program import Array
 
@@ -224,8 +224,7 @@ class JaxEngine:
             rule = found.jvp if isinstance(found, jax.custom_jvp) else rule
             code = getattr(inspect.unwrap(rule), "__code__", None) if rule is not None else None
             if code is not None:
-                path = code.co_filename.removeprefix(os.getcwd() + os.sep)
-                return f"{path}:{code.co_firstlineno} in {code.co_name}"
+                return f"{place_of(code)} in {code.co_name}"
         return None
 
     # Modes and random numbers ----------------------------------------------------------------------------------

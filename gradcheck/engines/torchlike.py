@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import operator
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +16,7 @@ import numpy as np
 from gradcheck.engines.base import Capability, Conventions, Function, Linearized
 from gradcheck.engines.keeping import bring_back, keeper_of_buffer, keeper_of_gradient, keeper_of_values
 from gradcheck.engines.memory import Copying
+from gradcheck.engines.place import place_of
 from gradcheck.engines.recorded import recorded
 from gradcheck.failures import Unsupported, UsageError, said
 from gradcheck.program import Array
@@ -479,5 +479,4 @@ def backward_of(owner: Any) -> str | None:
     code = getattr(inspect.unwrap(getattr(owner, name)), "__code__", None)
     if code is None:
         return None
-    path, here = code.co_filename, os.getcwd() + os.sep
-    return f"{path.removeprefix(here)}:{code.co_firstlineno} in {owner.__name__}.{name}"
+    return f"{place_of(code)} in {owner.__name__}.{name}"

@@ -22,6 +22,8 @@ _VALUES = 5
 _BLOCK = 7
 _ROOM = 22
 _DETAIL = 4
+ONLY_HERE = "at this point only: beside it the gradients agree"
+"""What is said of a failure at an exact zero, a tie or an edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def format_finding(finding: Finding) -> str:
         ("likely", finding.mistake and str(finding.mistake)),
         ("input", finding.argument),
         ("entry", None if finding.entry is None else str(list(finding.entry))),
+        ("wrong", finding.extent),
         (both[0], None if finding.analytic is None else _number(finding.analytic)),
         (both[1], _with_error(finding)),
         ("detail", _ended(_wrapped(finding.detail), _DETAIL)),
@@ -135,7 +138,12 @@ def _row(word: str, text: str | None) -> list[str]:
 
 
 def _verdict(finding: Finding) -> str:
-    """``disagree``, and by how much more than the numerical value can be off."""
+    """``disagree``, by how much more than the numerical value can be off, and whether at this point only."""
+    word = _beyond(finding)
+    return f"{word}, {ONLY_HERE}" if finding.only_here else word
+
+
+def _beyond(finding: Finding) -> str:
     word = Verdict.DISAGREE.value
     if finding.analytic is None or finding.numeric is None or not finding.error:
         return word

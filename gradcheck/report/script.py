@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from gradcheck.failures import Evidence, Finding, named
-from gradcheck.program import Array, layout_text
+from gradcheck.program import Array
 from gradcheck.report import templates
+from gradcheck.report.arrays import is_float, returned
+from gradcheck.report.result import ONLY_HERE
 from gradcheck.report.source import Unwritable, Writer, importable
 from gradcheck.report.trial import End, executed, kept, near, outcome
 
 # A script with more numbers is no longer read, nor kept.
 _ENTRIES = 20_000
-_WIDTH = 110
 _SEED = 0
 # float16 and bfloat16 have a larger spacing at 1, float32 and float64 a smaller one.
 _COARSE = 1e-4
@@ -215,6 +216,7 @@ class _Draft:
             "",
             f"{found.call}{place}",
             *([f"Looks like: {found.mistake}."] if found.mistake else []),
+            *([f"Wrong {ONLY_HERE}."] if found.only_here else []),
             "Exits 1 while the mistake is there, 0 once it is mended.",
         ]
         return "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''") + "\n"
@@ -262,7 +264,7 @@ class _Draft:
         names = [f"x{k}" for k in range(len(shown.inputs))]
         lines = []
         wanted = [
-            k for k, (d, x) in enumerate(zip(shown.differentiable, shown.inputs, strict=True)) if d and _is_float(x)
+            k for k, (d, x) in enumerate(zip(shown.differentiable, shown.inputs, strict=True)) if d and is_float(x)
         ]
         lines += [f"WANTED = {wanted}  # the inputs that are differentiated", *self._constants(), "", ""]
         lines += [f"def function({', '.join(names)}):", '    """The floating outputs."""']
@@ -270,7 +272,7 @@ class _Draft:
         lines += [f"    torch.manual_seed({_SEED})"] if self.is_random else []
         lines += [f"    {line}" for line in self._picked(call)]
         for name, what, arrays in self._arrays():
-            lines += ["", "", f"def {name}():", f'    """{what}"""', *_returned(arrays)]
+            lines += ["", "", f"def {name}():", f'    """{what}"""', *returned(arrays)]
         return "\n".join(lines)
 
     def _picked(self, call: str) -> list[str]:
@@ -406,7 +408,7 @@ class _Draft:
 
     def _eps(self) -> float:
         """The spacing at 1 of the coarsest dtype among the inputs."""
-        floating = [float(np.finfo(x.dtype).eps) for x in self.evidence.inputs if _is_float(x)]
+        floating = [float(np.finfo(x.dtype).eps) for x in self.evidence.inputs if is_float(x)]
         return max([*floating, 2.0**-7 if "bfloat16" in self._call() else 0.0])
 
     def _again(self) -> str:
@@ -436,61 +438,9 @@ class _Draft:
         return f"{self.engine}.tensor({value.tolist()!r}, dtype={value.dtype})"
 
 
-def _is_float(array: Array) -> bool:
-    return array.dtype.kind == "f"
-
-
 def _has_tensor(tree: Any, library: Any) -> bool:
     if isinstance(tree, (list, tuple)):
         return any(_has_tensor(item, library) for item in tree)
     if isinstance(tree, dict):
         return any(_has_tensor(item, library) for item in tree.values())
     return isinstance(tree, library.Tensor)
-
-
-# Arrays --------------------------------------------------------------------------------------------------------------
-
-
-def _returned(arrays: Sequence[Array]) -> list[str]:
-    """The lines that return tensors with these values and layouts."""
-    if not arrays:
-        return ["    return []"]
-    return ["    return [", *(f"        {line}" for array in arrays for line in _tensor(array)), "    ]"]
-
-
-def _tensor(array: Array) -> list[str]:
-    plain, layout = _laid_out(array)
-    dtype = f"dtype=torch.{plain.dtype}"
-    if not plain.size:
-        return [f"torch.zeros({plain.shape}, {dtype}){layout},"]
-    end = f", {dtype}){layout}{'.detach()' if layout else ''},"
-    text = _values(plain)
-    if len(text) + len(end) <= _WIDTH - 21 or not plain.ndim:
-        return [f"torch.tensor({text}{end}"]
-    rows = (
-        [_values(row) for row in plain]
-        if plain.ndim > 1
-        else [_values(plain[k : k + 6])[1:-1] for k in range(0, plain.size, 6)]
-    )
-    return ["torch.tensor([", *(f"    {row}," for row in rows), f"]{end}"]
-
-
-def _laid_out(array: Array) -> tuple[Array, str]:
-    """Values without a layout, and the calls that give it. What lies between strided entries is NaN."""
-    if any(s < 0 or s % array.itemsize for s in array.strides):
-        return np.array(array, order="C"), ""
-    plain, layout = layout_text(array)
-    if "as_strided" not in layout:
-        return plain, layout
-    strides = tuple(s // array.itemsize for s in array.strides)
-    span = 1 + sum((n - 1) * s for n, s in zip(array.shape, strides, strict=True))
-    filler: Any = np.nan if _is_float(array) else 0
-    memory = np.full(span, filler, array.dtype)
-    np.ndarray(array.shape, array.dtype, memory, 0, array.strides)[...] = array
-    return memory, f".as_strided({array.shape}, {strides})"
-
-
-def _values(array: Array) -> str:
-    if array.ndim:
-        return f"[{', '.join(_values(item) for item in array)}]"
-    return str(array[()]) if array.dtype.kind == "f" else repr(array.item())

@@ -58,6 +58,36 @@ def test_the_mistake_is_named(adapter, backward, mistake, expected):
     assert (found.mistake, found.text) == (mistake, expected)
 
 
+@pytest.mark.parametrize(
+    ("backward", "expected"),
+    [
+        (lambda g, x: g * x, "7 of 9 entries of the gradient of x0: [0, 1], [0, 2], [1, 0], [1, 2] and 3 more"),
+        (lambda g, x: 2.0 * g * x + g, "9 of 9 entries of the gradient of x0"),
+        (lambda g, x: 2.0 * g * x + g * (x > 1.0), "3 of 9 entries of the gradient of x0: [0, 1], [1, 0], [2, 2]"),
+        (lambda g, x: 2.0 * g * x + g * (x == 3.0), ""),
+    ],
+    ids=["but zeros", "all", "some", "one"],
+)
+def test_the_entries_that_are_wrong_are_counted(adapter, backward, expected):
+    assert diagnosed(adapter, lambda x: x * x, backward, X).extent == expected
+
+
+def test_of_many_entries_a_few_are_looked_at(adapter):
+    found = diagnosed(adapter, lambda x: x * x, lambda g, x: g * x, np.linspace(0.5, 2.0, 2000).reshape(40, 50))
+    text = "65 of 65 entries of the gradient of x0 (65 of 2,000 were looked at): [0, 0], [0, 31], [1, 13], [1, 45]"
+    assert found.extent == f"{text} and 61 more"
+
+
+def test_each_input_with_wrong_entries_is_counted(adapter):
+    found = diagnosed(adapter, lambda x, y: x * y, lambda g, x, y: (g * x, g * y), X + 0.3, 2.0 - X)
+    assert found.extent == "9 of 9 entries of the gradient of x0; 9 of 9 entries of the gradient of x1"
+
+
+def test_a_gradient_wrong_on_one_side_of_a_special_value_is_wrong_in_a_region(adapter):
+    found = diagnosed(adapter, lambda x: x.exp(), lambda g, x: g * x.exp() * (x > 0.0), np.array([0.0, 1.0, 2.0]))
+    assert found.mistake is Mistake.REGION
+
+
 def test_a_factor_at_one_entry_alone_is_no_factor(adapter):
     mask = np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
     found = diagnosed(

@@ -81,7 +81,7 @@ def test_square(): ops.Square.apply(ops.numbers(2, 3)).sum().backward()
     result.stdout.fnmatch_lines(
         [
             "GC101 vjp_matches_numeric: *",
-            "  where     ops.py:22 in Cube.backward",
+            "  where     ops.py:23 in Cube.backward",
             "  again     pytest --gradcheck --gradcheck-seed=7 test_own.py::test_cube",
             "  script    .gradcheck/repro/ops.Cube-GC101.py",
             "disagreed *ops:Cube *",

@@ -41,6 +41,17 @@ def test_a_finding_reads_as_one_line_for_each_fact():
     ]
 
 
+def test_a_failure_at_one_point_only_is_labelled_so():
+    text = format_finding(replace(FINDING, only_here=True))
+    assert "at this point only: beside it the gradients agree" in " ".join(text.split())
+
+
+def test_how_many_entries_are_wrong_stands_below_the_one_that_is_most_wrong():
+    extent = "2 of 2 entries of the gradient of x0"
+    lines = format_finding(replace(FINDING, extent=extent)).splitlines()
+    assert lines[lines.index("  entry     [0, 1]") + 1] == f"  wrong     {extent}"
+
+
 def test_what_is_not_known_has_no_line():
     bare = Finding("eval_is_deterministic", "GC401", "In eval mode, nothing is drawn.", "torch-cpu", "module(x0)")
     assert len(format_finding(bare).splitlines()) == 4

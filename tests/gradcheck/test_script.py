@@ -332,6 +332,23 @@ def test_it_says_on_top_which_claim_does_not_hold_and_where(reference_ends):
 # What a Function names -----------------------------------------------------------------------------------------------
 
 
+def test_it_says_on_top_that_it_is_wrong_at_one_point_only():
+    class AtZero(Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x.exp()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return g * x.exp() * (x != 0.0)
+
+    source, problem = script_of(AtZero, POINT, claims="GC101")
+    assert not problem
+    assert "Wrong at this point only: beside it the gradients agree." in source.splitlines()[:8]
+
+
 def test_constants_functions_and_enums_of_the_module_come_along():
     source, problem = script_of(Scaled, POINT, Mode.WHOLE, {"by": [3.0, slice(0, 2)]})
     assert not problem

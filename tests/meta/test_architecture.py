@@ -64,7 +64,7 @@ GRADCHECK = (
         "gradcheck.sharing",
     ),
     ("gradcheck.checks",),
-    ("gradcheck.diagnosis", "gradcheck.diagnose", "gradcheck.jacobian", "gradcheck.blame"),
+    ("gradcheck.diagnosis", "gradcheck.diagnose", "gradcheck.jacobian", "gradcheck.blame", "gradcheck.beside"),
     ("gradcheck.strategies",),
     ("gradcheck.runner",),
     ("gradcheck.report",),

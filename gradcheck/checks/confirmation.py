@@ -42,7 +42,7 @@ def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: D
     other = fresh(at.evaluation, at.random, move)
     if move.aligned:
         other = aligned(at.evaluation, other, at.gradient(u))
-    again = at.compare(at.measure(at.ladder(other), _last(move)), other, u, last=True, doubt=at.doubt(other, u))
+    _, again = at.settled(at.ladder(other), other, u, doubt=at.doubt(other, u))
     if again.verdict is Verdict.AGREE and abs(result.analytic - result.numeric) <= at.rtol * result.scale:
         return again
     if again.verdict is not Verdict.DISAGREE:

@@ -10,7 +10,7 @@ import numpy as np
 from gradcheck.checks.move import Entries, Move, moving, only
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.derivative import Derivative
-from gradcheck.numeric.differences import DEEP, EFFORTS, Floats
+from gradcheck.numeric.differences import DEEP, Floats
 from gradcheck.numeric.verdict import Comparison
 from gradcheck.program import Array
 from gradcheck.verdict import Verdict
@@ -69,8 +69,7 @@ def hunted(at: Viewpoint, move: Move, u: Floats) -> tuple[Move, Derivative, Comp
         halves: list[Entries] = [(entries[0][:half], entries[1][:half]), (entries[0][half:], entries[1][half:])]
         entries = max(halves, key=lambda part: _gap(at, part, move, u)[0])
         part = only(at.evaluation, move, entries)
-        found = at.measure(at.ladder(part), EFFORTS - 1)
-        result = at.compare(found, part, u, last=True)
+        found, result = at.settled(at.ladder(part), part, u)
         if result.verdict is Verdict.DISAGREE:
             return part, found, result
         if abs(result.analytic - result.numeric) <= result.error:

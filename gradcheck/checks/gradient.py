@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gradcheck.checks import move as moves
 from gradcheck.checks.claim import Subject, describe, listed
+from gradcheck.checks.confirmation import NEARBY
 from gradcheck.checks.evaluation import Evaluation, extent, flat, has_kinks
 from gradcheck.checks.opwise import op_by_op
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
@@ -17,7 +19,7 @@ from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported, named
 from gradcheck.numeric import directions
-from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOT_FINITE
+from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOT_FINITE
 from gradcheck.numeric.differences import FEW_DIGITS, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
@@ -72,7 +74,28 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
     judgement = oracle.examine()
     if program is not None and not single and judgement.reason in (KINK, NEAR_KINK):
         return _op_by_op(subject, random, judgement)
+    if program is None and judgement.reason in (KINK, NEAR_KINK, EDGE):
+        return _beside(subject, random) or conclude(subject, VJP, judgement)
     return conclude(subject, VJP, judgement)
+
+
+def _beside(subject: Subject, random: np.random.Generator) -> Outcome | None:
+    """What is wrong at fresh points on either side, where the point itself has a kink that leaves it open, or None.
+
+    A gradient that is right beside a kink says nothing about the one at it.
+    """
+    at = Evaluation(subject)
+    around = moves.drawn(at, random, at.moved, dense=True)
+    for step in (NEARBY, -NEARBY):
+        other = replace(subject, inputs=at.moved_inputs(around.directions, step, dense=True))
+        try:
+            judgement = Oracle(Evaluation(other), random, subject.resolution).examine()
+        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+            continue
+        if judgement.wrong is not None:
+            detail = f"at a fresh point beside the one asked about, which has a kink; {judgement.wrong.detail}"
+            return conclude(other, VJP, replace(judgement, wrong=replace(judgement.wrong, detail=detail)))
+    return None
 
 
 def _op_by_op(subject: Subject, random: np.random.Generator, whole: Judgement) -> Outcome:

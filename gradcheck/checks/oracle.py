@@ -90,6 +90,7 @@ class Oracle:
         self.single, self.floor, self.kinked = single, floor, kinked
         self._noise: Floats | None = None
         self._is_hard = False
+        self._suspect: Move | None = None
 
     def examine(self) -> Judgement:
         """Look along several directions with cotangents of both signs; the first confirmed disagreement ends it."""
@@ -120,7 +121,11 @@ class Oracle:
         if wide is not None:
             yield wide
         entries = sum(self.evaluation.point(k).size for k in self.evaluation.moved)
-        if self._is_hard and self.at.finite.all() and not FEW <= entries < ENOUGH:
+        if FEW <= entries < ENOUGH or not self.at.finite.all():
+            return
+        if self._suspect is not None:
+            yield self._suspect
+        elif self._is_hard:
             yield self._aligned(self._drawn(self.evaluation.moved, dense=True), cotangents[0])
 
     def _judgement(self, seen: Sequence[Comparison], surveyed: Sequence[Survey]) -> Judgement:
@@ -162,6 +167,7 @@ class Oracle:
             )  # fmt: skip
             if one is None:
                 self._noise = None  # what spoils one line need not touch another
+                self._suspect = move if line else None
                 return []
             found.append(one)
         return found
@@ -210,15 +216,16 @@ class Oracle:
     def _pair(self, ladder: Ladder, move: Move, u: Floats) -> Comparison | Wrong:
         """Try harder until they agree; what does not end in agreement is confirmed, or looked at in parts."""
         agreed: Comparison | None = None
-        for effort in range(EFFORTS):
-            self._is_hard = self._is_hard or effort > 1
+        for effort in range(EFFORTS - 1):
             found = self.at.measure(ladder, effort)
-            result = self.at.compare(found, move, u, last=effort == EFFORTS - 1)
+            result = self.at.compare(found, move, u, last=False)
             weakest = (WEAK if effort else WEAKEST) * self.rtol * result.scale / np.sqrt(move.entries)
-            if result.verdict is Verdict.AGREE and effort < EFFORTS - 1:
+            if result.verdict is Verdict.AGREE:
                 if result.zero or result.error <= weakest:
                     return result
                 agreed = result
+        self._is_hard = True
+        found, result = self.at.settled(ladder, move, u)
         if result.verdict is Verdict.DISAGREE:
             return self._confirmed(move, u, result, found)
         if result.verdict is Verdict.AGREE and found.smooth[u != 0.0].all():
@@ -268,7 +275,7 @@ class Oracle:
         with np.errstate(all="ignore"):
             small = np.maximum(ZERO * np.maximum(np.abs(at.base), at.floor / EPSILON), 1e-4 * np.abs(found.value))
             small = np.maximum(small, self.rtol * np.abs(found.value))
-            good = found.smooth & found.finite & (found.error <= small) & (u != 0.0)
+            good = found.smooth & found.finite & ~found.noisy & (found.error <= small) & (u != 0.0)
         attempts: list[tuple[Move, Floats]] = []
         if good.any() and not good[u != 0.0].all():
             part = np.where(good, u, 0.0)
@@ -277,8 +284,7 @@ class Oracle:
         if plain is not None:
             attempts.append((plain, u))
         for other, part in attempts:
-            found = at.measure(at.ladder(other), EFFORTS - 1)
-            partial = at.compare(found, other, part, last=True)
+            found, partial = at.settled(at.ladder(other), other, part)
             if partial.verdict is Verdict.DISAGREE:
                 wrong = self._confirmed(other, part, partial, found)
                 if isinstance(wrong, Wrong):

@@ -10,9 +10,10 @@ from gradcheck.checks.evaluation import Evaluation, flat
 from gradcheck.checks.move import Move
 from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps
 from gradcheck.numeric.derivative import Derivative
-from gradcheck.numeric.differences import NARROW, Flags, Floats, Ladder
+from gradcheck.numeric.differences import DEEP, EFFORTS, NARROW, WIDE, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import Comparison, compare
 from gradcheck.program import Array
+from gradcheck.verdict import Verdict
 
 # The round-off of a gradient: the largest effect of so many moves of inputs and cotangent by a few ulps, times this.
 _PROBES = 3
@@ -114,6 +115,25 @@ class Viewpoint:
                 natural=self.natural(u), rtol=self.rtol, last=last, single=self.single, doubt=doubt,
                 epsilon=self.evaluation.epsilon, least=least,
             )  # fmt: skip
+
+    def settled(
+        self, ladder: Ladder, move: Move, u: Floats, *, doubt: float = 0.0, least: float = 0.0
+    ) -> tuple[Derivative, Comparison]:
+        """The last word on one line: where a difference is beyond the estimate and no more, all that can be had is.
+
+        That are steps beyond the inputs' own sizes, where noise counts less, and as many steps again between those.
+        """
+        found = self.measure(ladder, DEEP if move.deep else EFFORTS - 1)
+        result = self.compare(found, move, u, last=True, doubt=doubt, least=least)
+        is_open = abs(result.analytic - result.numeric) > result.error and result.verdict is not Verdict.DISAGREE
+        if not is_open or result.zero or self.evaluation.is_narrow or not found.smooth[u != 0.0].all():
+            return found, result
+        before = ladder.evaluations
+        more = ladder.doubled(WIDE)
+        self.evaluations += ladder.evaluations - before
+        again = self.compare(more, move, u, last=True, doubt=doubt, least=least)
+        is_closer = again.verdict is Verdict.AGREE and again.error <= result.error
+        return (more, again) if is_closer or again.verdict is Verdict.DISAGREE else (found, result)
 
     def natural(self, u: Floats) -> float:
         """The size of the outputs, weighted by u."""

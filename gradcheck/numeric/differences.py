@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gradcheck.numeric import rises, tables
-from gradcheck.numeric.derivative import Derivative
+from gradcheck.numeric.derivative import Derivative, Sums
 from gradcheck.numeric.tables import CONVERGENCE, DEVIATIONS, Table, best_of, pick, windows
 
 Floats = rises.Floats
@@ -30,16 +30,18 @@ NARROW = 2.0**-40
 # nearby steps that only measure round-off; then down to where a kink at 1e-4 is passed; then everything.
 QUICK = (8, 9, 10)
 NEARBY = (19, 18)
-RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)), tuple(range(2, 50)))
+RUNS = (QUICK, tuple(range(6, 20)), tuple(range(2, 34)), tuple(range(2, 50)), tuple(range(-10, 34)))
 EFFORTS = 3
 # The effort beyond, for lines of few entries that move by a power of two: their steps are exact down to 2**-51, and the
 # edge of a domain at 1e-12 is passed.
 DEEP = 3
+# Where a function loses digits and hardly bends over the input's own size: beyond that size too, to 1,000 times.
+WIDE = 4
 # The same where values carry the digits of float32, and where they carry fewer: there noise leaves the largest steps
 # alone, and tables of two steps.
 FEW_DIGITS = 2.0**-18
-NARROW_RUNS = (tuple(range(2, 14)), tuple(range(1, 17)), tuple(range(20)), tuple(range(20)))
-SHORT_RUNS = (tuple(range(1, 10)), tuple(range(12)), tuple(range(12)), tuple(range(12)))
+NARROW_RUNS = (tuple(range(2, 14)), tuple(range(1, 17)), tuple(range(20)), tuple(range(20)), tuple(range(20)))
+SHORT_RUNS = (tuple(range(1, 10)), tuple(range(12)), tuple(range(12)), tuple(range(12)), tuple(range(12)))
 
 # The same for the short ladder, whose third-best table is a plain difference quotient: there it gains 2**18.
 QUICK_CONVERGENCE = 2.0**14
@@ -54,6 +56,8 @@ BENT = 16.0
 SIDE_DOUBT = 8.0
 # The steps that count as large ones.
 COARSE = 3
+# Steps of another ladder that shares none with the first, in units of those.
+BETWEEN = 0.75
 # The spacing of the smallest numbers: what underflows has no fewer digits than that.
 SPACING = 2.0**-1074
 TINY = float(np.finfo(np.float64).tiny)
@@ -94,10 +98,23 @@ class _LongSums:
     def total(self, u: Floats) -> tuple[float, float, float, float]:
         active = u != 0.0
         sums = self.quotients[:, active] @ u[active]
-        noise = np.sqrt(np.add.reduce((u * self.noise)[active] ** 2, keepdims=True))
+        noise = np.sqrt(np.add.reduce((u * self.noise)[:, active] ** 2, axis=1, keepdims=True))
         found = windows(sums[:, None], self.steps, noise, self.table, CONVERGENCE)
         (value, error), (second, second_error) = best_of(*found, apart=self.table.size)
         return float(value[0]), float(error[0]), float(second[0]), float(second_error[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Doubled:
+    """Of two ladders that share no step."""
+
+    first: Sums
+    other: Sums
+
+    def total(self, u: Floats) -> tuple[float, float, float, float]:
+        value, error, _, _ = self.first.total(u)
+        second, second_error, _, _ = self.other.total(u)
+        return value, error, second, second_error
 
 
 _CENTRAL = Table.of(4, 2, 2)
@@ -161,7 +178,9 @@ class Ladder:
         What the nearby steps of the short ladder showed, or what was given.
     """
 
-    __slots__ = ("_epsilon", "_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise")
+    __slots__ = (
+        "_between", "_epsilon", "_floor", "_found", "_minus", "_phi", "_plus", "_scale", "base", "evaluations", "noise",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -181,31 +200,54 @@ class Ladder:
         self._plus: dict[int, Floats] = {}
         self._minus: dict[int, Floats] = {}
         self._found: dict[int, Derivative] = {}
+        self._between: Ladder | None = None
         self.evaluations = 0
         self.base = self.sample(0.0) if base is None else base
 
     def derivative(self, effort: int = 0) -> Derivative:
-        """The derivative from the steps of `effort` (0: about ten evaluations; 1: 30; 2: 65; `DEEP`: 100)."""
+        """The derivative from the steps of `effort`: about 10 evaluations at 0, 30 at 1, 65 at 2, 100 at the others."""
         found = self._found.get(effort)
         if found is None:
             with np.errstate(all="ignore"):
                 found = self._found[effort] = self._measured(effort)
         return found
 
+    def doubled(self, effort: int) -> Derivative:
+        """The same with as many steps between those, from which `second` comes: as good as the first, and independent.
+
+        Of the steps of one ladder, those that the derivative did not use are worse by a power of ten.
+        """
+        found = self.derivative(effort)
+        if self._between is None:
+            self._between = Ladder(
+                self._phi, scale=BETWEEN * self._scale, base=self.base, floor=self._floor, noise=self.noise,
+                epsilon=self._epsilon,
+            )  # fmt: skip
+        before = self._between.evaluations
+        other = self._between.derivative(effort)
+        self.evaluations += self._between.evaluations - before
+        sums = None if found.sums is None or other.sums is None else _Doubled(found.sums, other.sums)
+        return replace(
+            found, second=other.value, second_error=other.error, sums=sums, smooth=found.smooth & other.smooth,
+            noisy=found.noisy | other.noisy, evaluations=self.evaluations,
+        )  # fmt: skip
+
     def _measured(self, effort: int) -> Derivative:
         if self._epsilon > NARROW:
             return self._narrow(SHORT_RUNS[effort] if self._epsilon > FEW_DIGITS else NARROW_RUNS[effort])
-        run = RUNS[effort]
+        run, first = RUNS[effort], RUNS[effort].index(max(RUNS[effort][0], RUNS[EFFORTS - 1][0]))
         is_shorter = effort == 0 and self.noise is not None
         self._take(run if is_shorter else (*run, *NEARBY))
         if effort == 0:
             return self._quick(QUICK if is_shorter else (*QUICK, *NEARBY))
         plus, minus, steps = self._sides(run)
         if effort >= EFFORTS - 1:
+            near = slice(first, first + len(RUNS[EFFORTS - 1]))
+            least = self._least(plus[near], minus[near])
             for side in plus, minus:
-                rise = side[: len(RUNS[EFFORTS - 1])] - self.base
-                side[:, rises.jumps(rise, self._least(plus, minus))] = np.nan
-        return _derivative(self.base, plus, minus, steps, self._noise(plus, minus), self.evaluations)
+                side[:, rises.jumps(side[near] - self.base, least)] = np.nan
+        noise = self._noise(plus[first:], minus[first:])
+        return _derivative(self.base, plus, minus, steps, noise, self.evaluations, first=first)
 
     def _narrow(self, run: tuple[int, ...]) -> Derivative:
         """From large steps alone; what the narrow precision leaves as noise is known, and measured too."""
@@ -301,7 +343,7 @@ class Ladder:
         measured = np.maximum(np.sqrt(rises.median(squares) / 0.455), self._least(plus[small:], minus[small:]))
         if self._epsilon > NARROW:
             return np.asarray(measured)
-        return np.maximum(measured, rises.quantum(np.concatenate([plus, minus]) - self.base))
+        return np.maximum(measured, rises.quantum(np.concatenate([plus, minus]) - self.base, self.base))
 
 
 def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> Derivative:
@@ -332,7 +374,7 @@ def differentiate(phi: Curve, *, scale: float = 1.0, wanted: float = 1e-9) -> De
     # What looks like noise may be a wave too fast for every step: no estimate can be had, and no verdict uses one.
     lost = found.noisy | found.unresolved
     # What does not move at all may have been rounded off beside the other outputs.
-    still = np.where(found.slope > 0.0, 0.0, EPSILON * float(np.max(np.abs(ladder.base), initial=0.0)) / scale)
+    still = np.where(found.value != 0.0, 0.0, EPSILON * float(np.max(np.abs(ladder.base), initial=0.0)) / scale)
     error, left, right = (
         np.where(lost, np.inf, np.maximum(e, still)) for e in (found.error, found.left_error, found.right_error)
     )
@@ -348,13 +390,21 @@ def _derivative(
     evaluations: int,
     *,
     is_short: bool = False,
+    first: int = 0,
 ) -> Derivative:
-    """Assemble the result from the samples of one run."""
-    column = steps[:, None]
+    """Assemble the result from the samples of one run; `first` is the largest step of the input's own size.
+
+    Larger ones count in central differences only: what is flat from there on, on one side, has a derivative here.
+    """
     both, one = (_SHORT_CENTRAL, _SHORT_SIDED) if is_short else (_CENTRAL, _SIDED)
-    central = windows((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both, CONVERGENCE)
-    rising = windows((plus - base) / column, steps, noise * np.sqrt(2.0), one, 1.0)
-    falling = windows((base - minus) / column, steps, noise * np.sqrt(2.0), one, 1.0)
+    # Further away the values may be larger than where the noise was measured, and their round-off with them.
+    noises = np.fmax(noise, EPSILON * np.fmax(np.abs(plus), np.abs(minus)))
+    sums = _LongSums((plus - minus) / (2.0 * steps[:, None]), steps, noises / np.sqrt(2.0), both)
+    central = windows(sums.quotients, steps, sums.noise, both, CONVERGENCE)
+    plus, minus, steps, noises = plus[first:], minus[first:], steps[first:], noises[first:]
+    column = steps[:, None]
+    rising = windows((plus - base) / column, steps, noises * np.sqrt(2.0), one, 1.0)
+    falling = windows((base - minus) / column, steps, noises * np.sqrt(2.0), one, 1.0)
     (value, error), (second, second_error) = best_of(*central, apart=both.size)
     (right, right_error), again_right = best_of(*rising, apart=one.size)
     (left, left_error), again_left = best_of(*falling, apart=one.size)
@@ -377,7 +427,7 @@ def _derivative(
             far = smooth & (SIDE_DOUBT * BENT * side_error < error) & (np.abs(side - value) <= side_error + error)
             value, error = pick(far, (side, SIDE_DOUBT * side_error), (value, error))
             second, second_error = pick(far, once_more, (second, second_error))
-        unresolved = _unresolved(value, error, noise, float(steps[0]))
+        unresolved = _unresolved(value, error, noises[0], float(steps[0]))
     here = np.ones(value.shape, dtype=np.bool_)
     if len(steps) > HERE and not is_short:
         around = np.abs(np.concatenate([plus[-HERE:], minus[-HERE:], base[None]]))
@@ -390,8 +440,7 @@ def _derivative(
         smooth=smooth, second=second, second_error=second_error, one_sided=one_sided, unresolved=unresolved,
         noisy=_is_noisy(noise, np.fmax(np.fmax.reduce(np.abs(plus)), np.fmax.reduce(np.abs(minus)))),
         finite=np.isfinite(base), curvature=np.where(np.isfinite(bend), np.abs(bend), 0.0),
-        slope=_slope(base, plus, minus, steps), evaluations=evaluations, here=here,
-        sums=_LongSums((plus - minus) / (2.0 * column), steps, noise / np.sqrt(2.0), both),
+        slope=_slope(base, plus, minus, steps), evaluations=evaluations, here=here, sums=sums,
     )  # fmt: skip
 
 

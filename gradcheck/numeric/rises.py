@@ -12,8 +12,8 @@ Flags = npt.NDArray[np.bool_]
 JUMP = 1e-9
 
 
-def quantum(rise: Floats) -> Floats:
-    """The smallest rise of outputs that move by multiples of it only, else 0.
+def quantum(rise: Floats, values: Floats) -> Floats:
+    """The smallest rise of outputs that move by multiples of it only, or by less than the `values` can show; else 0.
 
     Such a value was rounded where it was larger (1 - tanh(19)**2 is a multiple of 2**-53); small steps do not show it.
     """
@@ -29,6 +29,7 @@ def quantum(rise: Floats) -> Floats:
     # One rise alone is a jump that some steps cross (a comparison that flips), unless it is as small as round-off.
     lone = (multiples <= 1.5).all(axis=0) & (smallest > JUMP)
     whole &= ~lone
+    whole |= smallest <= JUMP * np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
     return np.where(still & whole, smallest, 0.0)
 
 

@@ -48,7 +48,7 @@ class Table:
 
 
 def windows(quotients: Floats, steps: Floats, noise: Floats, table: Table, gain: float) -> tuple[Floats, Floats]:
-    """Value and error estimate of every window of consecutive steps, shape (windows, outputs)."""
+    """Value and error estimate of each window of consecutive steps, shape (windows, outputs); noise is as quotients."""
     count = len(steps) - table.size + 1
     best, lower, lowest = (
         np.add.reduce([weight * quotients[i : i + count] for i, weight in enumerate(row) if weight])
@@ -56,7 +56,7 @@ def windows(quotients: Floats, steps: Floats, noise: Floats, table: Table, gain:
     )
     error = 2.0 * np.maximum(np.abs(best - lower), np.abs(lower - lowest) / gain)
     # Round-off of the values, as measured nearby, and of the arguments, which grows with the step.
-    error = error + (DEVIATIONS * table.spread) * (noise / steps[:count, None] + EPSILON * np.abs(best))
+    error = error + (DEVIATIONS * table.spread) * (noise[:count] / steps[:count, None] + EPSILON * np.abs(best))
     # The next window is a second opinion, independent of the table's own: it keeps coincidences out.
     error[:-1] += np.where(np.isfinite(best[1:]), np.abs(best[:-1] - best[1:]), 0.0)
     error = np.where(np.isfinite(best) & np.isfinite(error), error, np.inf)

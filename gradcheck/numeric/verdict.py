@@ -124,7 +124,7 @@ def compare(
     if epsilon > NARROW:
         error += NARROW_ROUNDOFFS * epsilon * (_norm(terms) + spread) + doubt
     else:
-        error += ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread) + doubt
+        error += max(ROUNDOFFS * EPSILON * (float(np.add.reduce(np.abs(terms))) + spread), doubt)
     if last:
         # Only then: where the largest steps meet an explosion, everything is zero beside it.
         slope = derivative.slope[active]

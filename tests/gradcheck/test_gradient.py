@@ -370,10 +370,22 @@ def test_gradient_between_those_of_both_sides_of_a_kink_nearby_is_wrong(distance
     assert vjp_matches_numeric(subject(wrong, x)).verdict is Verdict.DISAGREE
 
 
-def test_gradient_outside_of_both_sides_at_a_kink_never_agrees():
-    rule = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: 1.001 * u[0] * ((x >= -1.0) & (x <= 1.5)))
-    for x in (np.array([1.5, 1.5, 2.2, -1.0]), np.array([-1.0, -2.6])):
-        assert vjp_matches_numeric(subject(rule, x)).verdict is not Verdict.AGREE
+@pytest.mark.parametrize("x", [[1.5, 1.5, 2.2, -1.0], [-1.0, -2.6], [1.5]])
+def test_gradient_that_is_wrong_beside_a_kink_is_wrong_at_a_fresh_point_which_the_finding_has(x):
+    right = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: u[0] * ((x >= -1.0) & (x <= 1.5)))
+    wrong = Rule(right.forward, lambda u, x: 1.001 * right.backward(u, x))
+    assert vjp_matches_numeric(subject(right, np.array(x))).finding is None
+    found = vjp_matches_numeric(subject(wrong, np.array(x))).finding
+    assert "beside the one asked about" in found.detail
+    moved = found.evidence.inputs[0]
+    assert 0.0 < np.abs(moved - x).max() < 0.01
+    assert found.analytic == pytest.approx(1.001)
+    assert found.numeric == pytest.approx(1.0)
+
+
+def test_gradient_that_is_wrong_at_a_kink_alone_never_agrees():
+    rule = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: u[0] * ((x >= -1.0) & (x <= 1.5)) * (1.0 + (x == -1.0)))
+    assert vjp_matches_numeric(subject(rule, np.array([-1.0, -2.6]))).verdict is not Verdict.AGREE
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3)])

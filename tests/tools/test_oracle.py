@@ -148,6 +148,11 @@ def test_small_errors_of_one_op_are_seen_in_all_entries_and_in_one():
     assert all(one.error <= 1e-7 for one in found)
 
 
+def test_error_of_the_values_themselves_is_not_the_estimates():
+    coverage = chunk("near_kink", 7, 8).coverage  # atan2(v, v) less a quarter of pi: nine digits are left
+    assert coverage.exceeded == coverage.hidden == 4
+
+
 def alarms(words, exceeded=0):
     """One class with these answers on right graphs and ten disagreements on wrong ones."""
     return Alarms(

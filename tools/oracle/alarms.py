@@ -88,6 +88,9 @@ class Coverage:
         Those with a finite estimate.
     exceeded : int
         Those whose true error is larger than the estimate.
+    hidden : int
+        Of these, those whose true error is within the function's own: values that are all off by a part in a billion
+        have a derivative that is off by as much, and no sample shows it.
     sided, sided_exceeded : int
         The same of one-sided derivatives, where the derivative is said to be two.
     worst : float
@@ -101,6 +104,7 @@ class Coverage:
     outputs: int = 0
     estimated: int = 0
     exceeded: int = 0
+    hidden: int = 0
     sided: int = 0
     sided_exceeded: int = 0
     worst: float = 0.0
@@ -110,7 +114,7 @@ class Coverage:
 
     def merge(self, other: Coverage) -> None:
         """Add another's counts."""
-        for name in ("outputs", "estimated", "exceeded", "sided", "sided_exceeded", "evaluations", "graphs"):
+        for name in ("outputs", "estimated", "exceeded", "hidden", "sided", "sided_exceeded", "evaluations", "graphs"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.worst = max(self.worst, other.worst)
         self.cases = (self.cases + other.cases)[:LISTED]
@@ -224,9 +228,19 @@ def _count(
         ratio = np.where(gap > 0.0, gap / error[known], 0.0)
     exceeded = int((ratio > 1.0).sum())
     if exceeded:
+        own = _own_error(graph, truth)[known]
         coverage.exceeded += exceeded
+        coverage.hidden += int(((ratio > 1.0) & (gap <= error[known] + own)).sum())
         coverage.cases.append(f"{graph.id} ({ratio.max():.3g} times)")
     coverage.worst = max(coverage.worst, float(ratio.max(initial=0.0)))
+
+
+def _own_error(graph: Graph, truth: np.ndarray) -> np.ndarray:
+    """How far a derivative is off where all values are by the relative error of the one at the point."""
+    exact = graph.values()
+    computed = graph.curve([np.zeros(x.shape) for x in graph.inputs])(0.0)
+    off = np.array([0.0 if not y else float(abs((float(f) - y) / y)) for f, y in zip(computed, exact, strict=True)])
+    return np.abs(truth) * off
 
 
 def replay(identity: str) -> Iterable[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradcheck.numeric.derivative import EDGE, KINK, NOISE, NOT_FINITE
-from gradcheck.numeric.differences import DEEP, EFFORTS, Ladder, differentiate
+from gradcheck.numeric.differences import DEEP, EFFORTS, WIDE, Ladder, differentiate
 
 LAST = EFFORTS - 1
 
@@ -217,3 +217,34 @@ def test_kink_here_is_told_from_one_nearby(distance):
 def test_wave_too_fast_for_every_step_has_no_estimate():
     found = differentiate(lambda t: np.array([np.sin(1.0 + 1e13 * t)]))
     assert np.isinf(found.error[0])
+
+
+def test_steps_beyond_the_inputs_own_size_find_what_noise_hides():
+    values = np.linspace(-1.0, 1.0, 33)
+
+    def phi(t):
+        return np.array([7.0 + np.log(np.sum(np.exp(1e-3 * (1.0 + t) * values)))])
+
+    exact = 1e-3 * np.sum(values * np.exp(1e-3 * values)) / np.sum(np.exp(1e-3 * values))
+    ladder = Ladder(phi)
+    usual, wide = ladder.derivative(LAST), ladder.derivative(WIDE)
+    assert wide.error[0] < 1e-2 * usual.error[0]
+    assert abs(wide.value[0] - exact) <= wide.error[0]
+
+
+@pytest.mark.parametrize("group", ["smooth", "ill-scaled", "saturated"])
+@pytest.mark.parametrize("effort", [LAST, WIDE])
+def test_second_derivative_of_a_doubled_ladder_is_right_and_as_good_as_the_first(group, effort):
+    pytest.importorskip("mpmath")
+    from tests.gradcheck.numeric.family import draw
+
+    random = np.random.default_rng(22)
+    worse = []
+    for _ in range(40):
+        case = draw(random, group)
+        ladder = Ladder(case.curve)
+        one, found = ladder.derivative(effort), ladder.doubled(effort)
+        assert found.evaluations > one.evaluations
+        assert not found.smooth[0] or abs(found.second[0] - case.truth()) <= found.second_error[0]
+        worse.append(found.second_error[0] / found.error[0])
+    assert np.median(worse) < 4.0

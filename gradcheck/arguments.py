@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gradcheck.checks.claim import Subject
+from gradcheck.checks.half import HALVES
 from gradcheck.engines import registry
 from gradcheck.engines.base import Engine
 from gradcheck.failures import UsageError
@@ -132,6 +133,7 @@ def as_subject(
         noise=max(
             (_FOREIGN[_word(x)] for x, dtype in zip(tensors, foreign, strict=True) if dtype is not None), default=0.0
         ),
+        narrow=_narrow(engine, tensors) if precision == "double" else (),
     )
 
 
@@ -230,6 +232,12 @@ def _word(tensor: Any) -> str:
 def _foreign(tensor: Any, array: Array, precision: Precision) -> Any | None:
     """The dtype that a tensor must be cast to, where NumPy has no array of it."""
     return tensor.dtype if precision == "own" and array.dtype.kind == "f" and _word(tensor) in _FOREIGN else None
+
+
+def _narrow(engine: Engine, tensors: Sequence[Any]) -> tuple[tuple[str, ...], ...]:
+    """The dtypes that the tensors have, where half precision is among them."""
+    names = tuple(engine.dtype_name(x) if engine.kind(x) == "f" else "" for x in tensors)
+    return (names,) if set(names) & HALVES.keys() else ()
 
 
 def _copied(engine: Engine, tensor: Any, precision: Precision) -> Array:

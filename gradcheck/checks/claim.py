@@ -59,6 +59,9 @@ class Subject:
         its author's choice, and no composition of others'.
     batches : Batches
         What is known of `function` under vmap.
+    narrow : tuple of tuples of str
+        In which dtypes narrower than float64 the function is called too, one name for each input and tuple ("" for an
+        input that has none): those that its user calls it in.
     """
 
     engine: Engine
@@ -76,6 +79,7 @@ class Subject:
     is_summed: bool = False
     is_rule: bool = False
     batches: Batches = field(default_factory=Batches)
+    narrow: tuple[tuple[str, ...], ...] = ()
 
     @property
     def epsilon(self) -> float:
@@ -113,6 +117,8 @@ class Claim:
     needs : frozenset of Capability
     on_programs : bool
         Whether the property suite asks drawn programs, for a claim of the first two kinds.
+    by_default : bool
+        Whether a user's function is asked where no claims are named.
     """
 
     name: str
@@ -122,6 +128,7 @@ class Claim:
     kind: str = "function"
     needs: frozenset[Capability] = frozenset()
     on_programs: bool = True
+    by_default: bool = True
 
 
 def disagreement(

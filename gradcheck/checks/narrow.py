@@ -1,7 +1,8 @@
-"""GC702: in float32, a gradient is that in float64, up to float32's round-off."""
+"""GC702: in float32, and where it is called so in half precision, a gradient is that in float64 up to round-off."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.evaluation import extent
+from gradcheck.checks.half import Half, OutOfRange
 from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import Yardstick, moved_by_ulps
 from gradcheck.failures import Unsupported
@@ -46,8 +48,49 @@ def narrow_gradients_agree(subject: Subject) -> Outcome:
     if not all(np.isfinite(a).all() for a in (*wide, *narrow)):
         return Outcome(Verdict.INCONCLUSIVE, "not finite")
     if both.is_near(wide, narrow):
-        return AGREED if any(g.any() for g in wide[len(plain) :]) else VACUOUS
-    return both.judged(wide, narrow, generator)
+        single = AGREED if any(g.any() for g in wide[len(plain) :]) else VACUOUS
+    else:
+        single = both.judged(wide, narrow, generator)
+    return _also_in_half(subject, single, (*inputs, *draw_like(plain, generator)), len(plain))
+
+
+def _also_in_half(subject: Subject, single: Outcome, arrays: tuple[Array, ...], outputs: int) -> Outcome:
+    """The outcome in float32, unless one in half precision says more; without float32, there is nothing to go by."""
+    if single.verdict is not Verdict.AGREE:
+        return single
+    found = [_in_half(subject, dtypes, arrays, outputs) for dtypes in subject.narrow]
+    order = (Verdict.DISAGREE, Verdict.INCONCLUSIVE, Verdict.AGREE)
+    return min((*found, single), key=lambda outcome: (order.index(outcome.verdict), outcome.vacuous))
+
+
+def _in_half(subject: Subject, dtypes: tuple[str, ...], arrays: tuple[Array, ...], outputs: int) -> Outcome:
+    """Compare gradients in half precision with those in float64."""
+    half = Half(subject, dtypes, outputs)
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            off = half.off(arrays, subject.generator(f"narrow {dtypes}"))
+    except OutOfRange as error:
+        return Outcome(Verdict.INCONCLUSIVE, f"{error} in {half.coarsest}")
+    if off is None:
+        return AGREED
+    if off.array < outputs:
+        return Outcome(Verdict.INCONCLUSIVE, f"another function in {half.coarsest}")
+    where = "all entries together" if off.is_uniform else "this entry"
+    return disagreement(
+        NARROW_GRADIENTS_AGREE,
+        subject,
+        position=positions(subject)[off.array - outputs],
+        entry=off.entry,
+        analytic=off.narrow,
+        numeric=off.wide,
+        error=off.bound,
+        detail=f"the first value is the gradient in {half.coarsest}, the second that in float64, for equal values; "
+        f"{where} off by {abs(off.part):.2g} of it in the mean over points nearby",
+        inputs=off.arrays[:-outputs],
+        cotangents=off.arrays[-outputs:],
+        way=" ".join(dtypes),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +190,7 @@ def _rounded(array: Array) -> Array:
 NARROW_GRADIENTS_AGREE = Claim(
     "narrow_gradients_agree",
     "GC702",
-    "In float32, a gradient is that in float64 up to float32's round-off.",
+    "In a narrower dtype, a gradient is that in float64 up to round-off.",
     narrow_gradients_agree,
     on_programs=False,
 )

@@ -141,6 +141,16 @@ class Engine(Tape, Protocol):
         """Strides in elements."""
         ...
 
+    def cast(self, tensor: Any, dtype: str) -> Any:
+        """`tensor` in the dtype of that name ("bfloat16"), as an operation that gradients flow through.
+
+        Raises
+        ------
+        Unsupported
+            If the engine has no such dtype.
+        """
+        ...
+
     def linearized(self, function: Function, tensors: Sequence[Any], wanted: Sequence[bool]) -> Linearized:
         """`function` at `tensors`, to be differentiated by those that are `wanted`.
 
@@ -273,6 +283,10 @@ class Engine(Tape, Protocol):
 
     def casts(self) -> AbstractContextManager[Sequence[str]]:
         """Gives a list of the casts to a lower precision inside, in words; it stays empty where they cannot be seen."""
+        ...
+
+    def underflows(self) -> AbstractContextManager[Sequence[str]]:
+        """Gives a list, in words, of the float16 results inside that are too small for all of their digits."""
         ...
 
     def copied(self, module: Any) -> Any:

@@ -32,10 +32,12 @@ CONVENTIONS = Conventions(
     kinks={
         "abs": {0.0: 1.0},
         "leaky_relu": {0.0: 1.0},
+        "hardtanh": {-1.0: 1.0, 1.0: 1.0},
         "clamp": _HALVES,
         "clamp_min": _HALVES,
         "clamp_max": _HALVES,
         "norm": {0.0: math.nan},
+        "std": {"tie": math.nan},
     },
 )
 
@@ -165,6 +167,11 @@ class JaxEngine:
         """Strides in elements, as if contiguous: arrays have no layout."""
         return tuple(int(np.prod(tensor.shape[axis + 1 :])) for axis in range(tensor.ndim))
 
+    def cast(self, tensor: Any, dtype: str) -> Any:
+        """`tensor` in the dtype of that name, as an operation that gradients flow through."""
+        with self.evaluating():
+            return tensor.astype(dtype)
+
     def version(self, tensor: Any) -> int:
         """0: arrays do not change."""
         return 0
@@ -276,6 +283,11 @@ class JaxEngine:
     def casts(self) -> Iterator[Sequence[str]]:
         """Gives an empty list: this engine is not watched."""
         yield ()
+
+    @contextmanager
+    def underflows(self) -> Iterator[Sequence[str]]:
+        """Gives a list that is never empty: what is compiled cannot be watched."""
+        yield ("perhaps",)
 
     # What is noticed in users' tests ---------------------------------------------------------------------------
 

@@ -233,6 +233,12 @@ class TorchEngine(TorchLike):
         with _watcher(seen):
             yield seen
 
+    @contextmanager
+    def underflows(self) -> Iterator[list[str]]:
+        """Gives a list of the ops inside whose float16 result is too small for all of its digits, also in backward."""
+        with super().underflows() as seen, _watcher_of_underflow(seen):
+            yield seen
+
     def _own_random_state(self) -> Any:
         return [generator.get_state() for generator in self._generators()]
 
@@ -339,5 +345,49 @@ def _watcher(seen: list[str]) -> Any:
     def note(before: torch.dtype, after: torch.dtype) -> None:
         if before.is_floating_point and after.is_floating_point and after.itemsize < before.itemsize:
             seen.append(f"a cast from {before} to {after}")
+
+    return Watcher()
+
+
+def _watcher_of_underflow(seen: list[str]) -> Any:
+    """A dispatch mode that notes ops whose float16 results are below its normal numbers, as float32 tells."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves, tree_map
+
+    least = torch.finfo(torch.float16).smallest_normal
+
+    class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
+        """Does each op again in float32."""
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(
+            self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            given = tree_map(raised, (args, kwargs or {}))
+            result = op(*args, **(kwargs or {}))
+            if any(is_half(y) for y in tree_leaves(result)):
+                note(op, given)
+            return result
+
+    def is_half(value: object) -> bool:
+        return isinstance(value, torch.Tensor) and value.dtype == torch.float16
+
+    def raised(value: Any) -> Any:
+        if value is torch.float16:
+            return torch.float32
+        return value.float() if is_half(value) else value
+
+    def note(op: Any, given: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        try:
+            again = tree_leaves(op(*given[0], **given[1]))
+        except Exception:  # an op that float32 has not
+            return
+        small = [((y != 0.0) & (y.abs() < least)).any() for y in again if isinstance(y, torch.Tensor)]
+        if any(bool(one) for one in small):
+            seen.append(f"a result of {op} below {least:.2g}")
 
     return Watcher()

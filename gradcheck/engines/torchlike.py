@@ -158,6 +158,13 @@ class TorchLike(Copying):
         """Strides in elements."""
         return tuple(tensor.stride())
 
+    def cast(self, tensor: Any, dtype: str) -> Any:
+        """`tensor` in the dtype of that name, as an operation that gradients flow through."""
+        found = getattr(self.library, dtype, None)
+        if found is None:
+            raise Unsupported(f"{self.name} has no {dtype}")
+        return tensor.to(found)
+
     def version(self, tensor: Any) -> int:
         """The in-place version counter."""
         return int(tensor._version)
@@ -317,6 +324,13 @@ class TorchLike(Copying):
     def casts(self) -> Iterator[Sequence[str]]:
         """Gives an empty list: this engine cannot be watched."""
         yield ()
+
+    @contextmanager
+    def underflows(self) -> Iterator[list[str]]:
+        """Gives a list of the float16 results inside that are too small for all of their digits, as NumPy sees them."""
+        seen: list[str] = []
+        with np.errstate(under="call", call=lambda kind, _: seen.append(kind)):
+            yield seen
 
     def one_thread(self) -> AbstractContextManager[None]:
         """Leave the threads as they are."""

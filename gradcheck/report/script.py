@@ -376,7 +376,7 @@ class _Draft:
             "GC104": templates.SECOND_ORDER,
             "GC603": templates.SUBSET,
             "GC604": templates.UNUSED,
-            "GC702": templates.NARROW,
+            "GC702": templates.NARROW.replace("{narrow}", f"torch.{_narrow(shown.way)}"),
         }
         if finding.code not in plain:
             raise Unwritable(f"{finding.code} has no script")
@@ -436,6 +436,14 @@ class _Draft:
         if value.numel() > 1_000 or value.requires_grad or value.is_complex() or str(value.device) != "cpu":
             raise Unwritable("a tensor that is large, complex, on a device, or requires grad")
         return f"{self.engine}.tensor({value.tolist()!r}, dtype={value.dtype})"
+
+
+def _narrow(way: str) -> str:
+    """The one dtype that a gradient is compared in; several at once are not written down."""
+    names = {*way.split()} & {"float64", "float32", "float16", "bfloat16"} or {"float32"}
+    if len(names) > 1:
+        raise Unwritable(f"a comparison in {' and '.join(sorted(names))} at once")
+    return names.pop()
 
 
 def _has_tensor(tree: Any, library: Any) -> bool:

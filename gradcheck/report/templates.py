@@ -286,7 +286,7 @@ def gradient(dtype):
 
 
 expected = gradient(torch.float64)
-found = gradient(torch.float32)
+found = gradient({narrow})
 '''
 
 SUBSET = """

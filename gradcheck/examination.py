@@ -224,7 +224,7 @@ def _from_same_state(subject: Subject, put: Callable[[Mapping[str, Any]], None],
 def _chosen(wanted: Wanted, known: Claims, kinds: tuple[str, ...]) -> tuple[Claim, ...]:
     """The claims asked for, or all of these kinds."""
     if wanted is None:
-        return known.all(kinds)
+        return tuple(claim for claim in known.all(kinds) if claim.by_default)
     asked = [wanted] if isinstance(wanted, (str, Claim)) else list(wanted)
     found = tuple(claim if isinstance(claim, Claim) else known.get(claim) for claim in asked)
     for claim in found:

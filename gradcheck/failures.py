@@ -33,7 +33,9 @@ class Evidence:
     others : tuple of arrays
         The inputs of the other call (GC602); `way` says which of the two calls `inputs` are those of.
     second : tuple of arrays
-        A second cotangent for each output (GC103, GC601), or one for each gradient (GC104).
+        A second cotangent for each output (GC103, GC601), or one for each gradient (GC104, GC109).
+    third : tuple of arrays
+        A cotangent for each second derivative (GC109).
     factors : tuple of float
         Of the first and of the second cotangent (GC103).
     directions : tuple of arrays
@@ -54,6 +56,7 @@ class Evidence:
     way: str = ""
     others: tuple[Array, ...] = ()
     second: tuple[Array, ...] = ()
+    third: tuple[Array, ...] = ()
     factors: tuple[float, ...] = ()
     directions: tuple[Array, ...] = ()
     axes: tuple[int | None, ...] = ()

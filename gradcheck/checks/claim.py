@@ -119,6 +119,8 @@ class Claim:
         Whether the property suite asks drawn programs, for a claim of the first two kinds.
     by_default : bool
         Whether a user's function is asked where no claims are named.
+    by_default : bool
+        Whether a user's function is asked where no claims are named.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Claim:
     kind: str = "function"
     needs: frozenset[Capability] = frozenset()
     on_programs: bool = True
+    by_default: bool = True
     by_default: bool = True
 
 

@@ -189,7 +189,9 @@ class Examination:
 
     def _claims(self) -> list[Claim]:
         """Those about functions, in the order in which they are asked."""
-        known = {claim.code: claim for claim in default_claims().all(("function",))}
+        asked = {*self.wishes.claims}
+        every = default_claims().all(("function",))
+        known = {claim.code: claim for claim in every if claim.by_default or asked & {claim.code, claim.name}}
         codes = [code for code in ORDER if code in known]
         return [known[code] for code in (*codes, *(code for code in known if code not in codes))]
 

@@ -8,6 +8,7 @@ import pytest
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.second_order import second_order_matches_numeric
 from gradcheck.engines.registry import engine
+from gradcheck.failures import Unsupported
 from gradcheck.verdict import Verdict
 
 torch = pytest.importorskip("torch")
@@ -106,6 +107,21 @@ def test_wrong_second_order_disagrees(function, seed):
     found = check(function, points(seed, 3), salt=bytes([seed]))
     assert found.verdict is Verdict.DISAGREE
     assert found.finding.code == "GC104"
+
+
+class Once(Sine):
+    """Refuses to be differentiated again, in a node that leads to no input."""
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * x.cos()
+
+
+def test_a_function_that_refuses_is_unsupported():
+    with pytest.raises(Unsupported, match="once_differentiable"):
+        check(Once.apply, points(0, 3))
 
 
 def test_nothing_to_differentiate_is_vacuous():

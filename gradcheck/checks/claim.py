@@ -119,8 +119,6 @@ class Claim:
         Whether the property suite asks drawn programs, for a claim of the first two kinds.
     by_default : bool
         Whether a user's function is asked where no claims are named.
-    by_default : bool
-        Whether a user's function is asked where no claims are named.
     """
 
     name: str
@@ -130,7 +128,6 @@ class Claim:
     kind: str = "function"
     needs: frozenset[Capability] = frozenset()
     on_programs: bool = True
-    by_default: bool = True
     by_default: bool = True
 
 

@@ -140,7 +140,7 @@ class Oracle:
     # Directions ------------------------------------------------------------------------------------------------
 
     def _surveyed(self, cotangents: Sequence[Floats]) -> list[Survey]:
-        """All inputs together, along two lines: enough where everything agrees at each group's own scale.
+        """All inputs together, along few lines: enough where everything agrees at each group's own scale.
 
         Only clean agreement counts. An empty list is no verdict: then each group is looked at on its own.
         """
@@ -152,8 +152,8 @@ class Oracle:
         gradients = [np.concatenate([at.gradient(u)[k].reshape(-1) for k in order]) for u in cotangents]
         sizes = [sum(self.evaluation.point(k).size for k in group) for group in self.groups]
         found: list[Survey] = []
-        for line, dense in enumerate((False, shares)):
-            move = moves.drawn(self.evaluation, self.random, order, dense=dense)
+        for line in range(directions.lines()):
+            move = moves.drawn(self.evaluation, self.random, order, dense=shares and line > 0)
             if line:
                 move = self._aligned(move, cotangents[0])
             ladder = at.ladder(move, self._noise)

@@ -54,7 +54,8 @@ def is_mixed(at: Viewpoint, move: Move, u: Floats, found: Derivative) -> bool:
         int((moves.is_special(at.evaluation.point(k)) & (v != 0.0)).sum()) for k, v in move.directions.items()
     )
     bent = int((_bent(found) & (u != 0.0)).sum())
-    return move.entries > 1 and 0 < bent < max(special, 2)
+    # As many outputs as entries: most probably one of each, where a kink excuses its own entry and no other.
+    return move.entries > 1 and bent > 0 and (bent != special or special == 1)
 
 
 def by_entry(at: Viewpoint, move: Move, u: Floats) -> Iterator[Piece]:

@@ -15,6 +15,27 @@ SMALLEST = 2.0**-4
 # Entries below this part of the largest one, and not zero, are of another scale, where no ladder would see what happens
 # at theirs: its smallest windows begin at 2**-27. They move by their own size.
 OTHER_SCALE = 2.0**-20
+# Magnitudes are integers of this range, over the power of two between them.
+LEAST, MOST = 64, 256
+# The probability that wrong entries cancel along every line.
+MISSED = 1e-4
+
+
+def lines(missed: float = MISSED) -> int:
+    """How many lines leave a wrong gradient unseen with a probability of at most `missed`.
+
+    One wrong entry is part of every projection, by at least a quarter of its error, and cannot be missed. Several
+    cancel where one of them has just the magnitude that the others ask for: one in 192, if each of the errors is some
+    hundreds of times what can be seen. Whether they do along one line is independent of the others.
+
+    Raises
+    ------
+    ValueError
+        If `missed` is not between 0 and 1.
+    """
+    if not 0.0 < missed < 1.0:
+        raise ValueError(f"missed: expected a probability between 0 and 1, got {missed!r}")
+    return max(1, int(np.ceil(np.log(missed) / -np.log(MOST - LEAST))))
 
 
 def signs(random: np.random.Generator, size: int) -> Floats:
@@ -29,7 +50,7 @@ def signs(random: np.random.Generator, size: int) -> Floats:
 
 def magnitudes(random: np.random.Generator, size: int) -> Floats:
     """Short binary fractions between a half and two: exact in every floating dtype, none of them zero."""
-    return random.integers(64, 256, size=size) / 128.0
+    return random.integers(LEAST, MOST, size=size) / 128.0
 
 
 def direction(

@@ -45,3 +45,36 @@ def test_all_zero_and_empty_inputs_have_directions():
     assert (np.abs(directions.direction(np.random.default_rng(3), np.zeros(3))) >= 0.5).all()
     assert directions.direction(np.random.default_rng(3), np.zeros((0, 2))).shape == (0, 2)
     assert directions.direction(np.random.default_rng(3), np.array(2.0)).shape == ()
+
+
+def cancels(random, errors):
+    """Whether wrong entries add up to less than three thousandths of the smallest along a drawn direction."""
+    return abs(np.sum(errors * directions.direction(random, np.ones(errors.size)))) < 0.003 * np.abs(errors).min()
+
+
+@pytest.mark.parametrize("errors", [[1.0, 1.0], [1.0, -1.0], [1.0, 2.0], [1.0, 1.0, 1.0], np.ones(50), [1.0, 0.3, 7.0]])
+def test_wrong_entries_cancel_along_a_line_no_more_often_than_is_stated(errors):
+    random = np.random.default_rng(7)
+    draws = 6000
+    found = sum(cancels(random, np.array(errors)) for _ in range(draws))
+    expected = draws / (directions.MOST - directions.LEAST)
+    assert found <= expected + 4.0 * np.sqrt(expected)
+
+
+def test_one_wrong_entry_is_in_every_projection():
+    random = np.random.default_rng(8)
+    for _ in range(200):
+        u, v = directions.cotangent(random, 30), directions.direction(random, np.ones(40))
+        assert np.abs(np.outer(u, v)).min() >= 0.25
+
+
+@pytest.mark.parametrize(("missed", "expected"), [(0.5, 1), (1 / 192, 1), (1e-3, 2), (1e-4, 2), (1e-6, 3), (1e-9, 4)])
+def test_number_of_lines_follows_from_the_probability_of_missing_an_error(missed, expected):
+    assert directions.lines(missed) == expected
+    assert (directions.MOST - directions.LEAST) ** -expected <= missed * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("missed", [0.0, 1.0, -1.0, float("nan")])
+def test_number_of_lines_needs_a_probability(missed):
+    with pytest.raises(ValueError, match="missed: expected a probability"):
+        directions.lines(missed)

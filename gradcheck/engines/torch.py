@@ -27,6 +27,7 @@ class Stage(Enum):
     BACKWARD = "the backward pass raises or is wrong"
     MIXED = "the backward pass is wrong where input or cotangent is contiguous and the other is not"
     RECORDED = "the gradient is right, its own derivative is not"
+    PUSHED = "the tangent is right, its own gradient is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ def _is_normalized_with_bias_alone(args: tuple[Any, ...], kwargs: Mapping[str, A
     places = (2, 3) if isinstance(args[1], (tuple, list)) else (3, 4)
     weight, bias = (_argument(args, kwargs, *place) for place in zip(places, ("weight", "bias"), strict=True))
     return weight is None and getattr(bias, "requires_grad", False)
+
+
+def _is_in_training(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return bool(_argument(args, kwargs, 5, "training"))
 
 
 def _takes_a_number(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -123,6 +128,8 @@ FAULTS = (
         Fault(op, f"the tangent of {op} shares memory with that of its input", _takes_a_number, Stage.TANGENT)
         for op in ("frac", "fmod", "remainder")
     ),
+    Fault("batch_norm", "the gradient of batch_norm's tangent is wrong", _is_in_training, Stage.PUSHED),
+    Fault("layer_norm", "the gradient of layer_norm's tangent is wrong", lambda args, kwargs: True, Stage.PUSHED),
 )
 """What PyTorch 2.13 gets wrong: found by the claims, or documented by PyTorch (scatter)."""
 
@@ -148,12 +155,13 @@ class TorchEngine(TorchLike):
         """Call op `op` in PyTorch's spelling; a pass that meets a known fault raises `Unsupported`."""
         faults = [fault for fault in FAULTS if fault.op == op and fault.applies(args, kwargs)]
         for fault in faults:
-            if fault.stage is Stage.FORWARD or (fault.stage is Stage.TANGENT and self._has_tangent(args[0])):
+            if fault.stage is Stage.FORWARD or (fault.stage is Stage.TANGENT and self._tangent(args[0]) is not None):
                 raise Unsupported(fault.reason)
         result = super().call(op, args, kwargs, inplace=inplace)
         for fault in faults:
-            if result.grad_fn is not None:
-                result.grad_fn.register_prehook(self._refusal(fault, bool(args[0].is_contiguous())))
+            shown = self._tangent(result) if fault.stage is Stage.PUSHED else result
+            if shown is not None and shown.grad_fn is not None:
+                shown.grad_fn.register_prehook(self._refusal(fault, bool(args[0].is_contiguous())))
         return result
 
     def _refusal(self, fault: Fault, is_contiguous: bool) -> Callable[[Sequence[Any]], None]:
@@ -162,6 +170,7 @@ class TorchEngine(TorchLike):
         def refuse(cotangents: Sequence[Any]) -> None:
             meets = {
                 Stage.BACKWARD: True,
+                Stage.PUSHED: True,
                 Stage.MIXED: cotangents[0] is not None and cotangents[0].is_contiguous() != is_contiguous,
                 Stage.RECORDED: self.library.is_grad_enabled(),
             }
@@ -170,8 +179,8 @@ class TorchEngine(TorchLike):
 
         return refuse
 
-    def _has_tangent(self, tensor: Any) -> bool:
-        return self.library.autograd.forward_ad.unpack_dual(tensor).tangent is not None
+    def _tangent(self, tensor: Any) -> Any | None:
+        return self.library.autograd.forward_ad.unpack_dual(tensor).tangent
 
     @contextmanager
     def one_thread(self) -> Iterator[None]:

@@ -287,8 +287,10 @@ def _backward(adapter, op, args, kwargs):
     return adapter.grad([y], wanted, [torch.ones(y.shape, dtype=y.dtype)], create_graph=True)
 
 
-OF_BACKWARD = [fault for fault in FAULTS if fault.stage is not Stage.TANGENT]
+OF_BACKWARD = [fault for fault in FAULTS if fault.stage not in (Stage.TANGENT, Stage.PUSHED)]
 OF_FORWARD_MODE = [fault for fault in FAULTS if fault.stage is Stage.TANGENT]
+OF_TANGENTS = [fault for fault in FAULTS if fault.stage is Stage.PUSHED]
+NORMALIZED = {"batch_norm": ((None, None), {"training": True}), "layer_norm": (((3,),), {})}
 
 
 @pytest.mark.parametrize(("made", "fault"), list(zip(FAULTY, OF_BACKWARD, strict=True)))
@@ -311,6 +313,25 @@ def test_a_known_fault_of_forward_mode_is_refused_there_alone(adapter, fault):
     with pytest.raises(Unsupported, match=fault.reason):
         adapter.jvp(function, [x], [torch.ones_like(x)])
     assert adapter.grad([function(x)], [x], [torch.ones_like(x)])[0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("fault", OF_TANGENTS, ids=lambda fault: fault.op)
+def test_a_known_fault_of_a_tangents_gradient_is_refused_there_alone(adapter, fault):
+    args, kwargs = NORMALIZED[fault.op]
+    x = _tensor(4, 3).square().requires_grad_()
+
+    def function(x):
+        return adapter.call(fault.op, (x, *args), kwargs)
+
+    def gradient(x):
+        y = function(x)
+        return adapter.grad([y], [x], [torch.ones_like(y)], create_graph=True)[0]
+
+    _, (tangent,) = adapter.jvp(function, [x], [torch.ones_like(x)])
+    with pytest.raises(Unsupported, match=fault.reason):
+        adapter.grad([tangent], [x], [torch.ones_like(x)])
+    assert adapter.jvp(gradient, [x], [torch.ones_like(x)])[1][0] is not None
+    assert adapter.grad([gradient(x)], [x], [torch.ones_like(x)])[0] is not None
 
 
 def test_a_fault_of_the_second_derivative_lets_the_first_pass(adapter):

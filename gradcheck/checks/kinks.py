@@ -59,7 +59,7 @@ def kinks_get_generalized_gradients(subject: Subject) -> Outcome:
         if not has_kinks(program):
             return VACUOUS
         if len(program.steps) == 1:
-            return _judged(subject) if _has_special(subject) else VACUOUS
+            return _judged(subject) if has_special(subject) else VACUOUS
         return _op_by_op(subject)
 
 
@@ -76,7 +76,7 @@ def _op_by_op(subject: Subject) -> Outcome:
     """Each op with kinks, at the values that occurred."""
     try:
         steps = [local for local in taken_apart(subject).steps if has_kinks(local.subject.program)]
-        found = [(local, _judged(local.subject)) for local in steps if _has_special(local.subject)]
+        found = [(local, _judged(local.subject)) for local in steps if has_special(local.subject)]
     except (Unsupported, ArithmeticError, ValueError, RuntimeError, IndexError):
         return VACUOUS  # for other claims to meet, and to report
     for local, outcome in found:
@@ -87,8 +87,8 @@ def _op_by_op(subject: Subject) -> Outcome:
     return (open_ones or telling or [VACUOUS])[0]
 
 
-def _has_special(subject: Subject) -> bool:
-    """Whether there is an exact integer or a tie among what is differentiated: an op's kinks lie nowhere else."""
+def has_special(subject: Subject) -> bool:
+    """Whether there is an exact integer or a tie among what is differentiated, where nearly all kinks lie."""
     moved = [x.reshape(-1) for x, d in zip(subject.inputs, subject.differentiable, strict=True) if d]
     return bool(moved) and bool(is_special(np.concatenate(moved)).any())
 
@@ -107,7 +107,7 @@ def _bent(at: Viewpoint) -> Flags:
     evaluation = at.evaluation
     one, other = (drawn(evaluation, at.random, evaluation.moved, dense=True) for _ in range(2))
     found = [sides(at, one)]
-    if _has_special(evaluation.subject):
+    if has_special(evaluation.subject):
         found += [sides(at, move) for move in (other, together(one, other))]
     error = sum(d.error for d in found)
     gaps = [d.right - d.left for d in found]

@@ -20,8 +20,8 @@ _ATTEMPTS = 4
 _REMEMBERED = 4096
 # How near an integer a value may lie, since kinks lie there; and how far it is moved away.
 _NEAR, _AWAY = 0.05, 0.13
-# The part of entries that become exact zeros, or ties.
-_ZEROS, _TIES = 0.35, 0.5
+# The part of entries that become exact zeros, or copies of an extreme one.
+_ZEROS, _TIES = 0.35, 0.25
 # Values nearer to one another than this, in units of the largest, are drawn again: a step should cross no tie.
 _APART = 2.0**-9
 # More values than this lie nearer to one another anyway.
@@ -38,13 +38,14 @@ class Manner:
         A factor on the magnitudes seen.
     zeros : str
         Exact zeros: "" for none, "some", "row" (one slice of the last axis) or "all".
-    ties : bool
-        Half of the entries are copies of one another.
+    ties : str
+        Copies of one another: "" for none, else of the "largest" or the "smallest" entry, in every slice two at the
+        least, as an extreme that is attained once shows no tie.
     """
 
     scale: float = 1.0
     zeros: str = ""
-    ties: bool = False
+    ties: str = ""
 
 
 def bounds(facts: Facts, domain: Interval | None) -> Interval:
@@ -68,8 +69,17 @@ def may_be_zero(facts: Facts) -> bool:
     return facts.has_zeros or (facts.low < 0.0 < facts.high and is_plain)
 
 
-def keeps(facts: Facts, values: Array, domain: Interval | None = None) -> bool:
-    """Whether the facts, sign and range among them, hold for these values too.
+def may_be_tied(facts: Facts) -> bool:
+    """Whether equal values belong to what was seen: they were there, or nothing but chance kept plain numbers distinct.
+
+    Integers that are distinct are places or names, numbers in strict order nodes or edges of bins.
+    """
+    is_plain = not (facts.is_integral or facts.is_symmetric or facts.order or facts.sums_to_one or facts.unit_norm)
+    return not facts.is_distinct or is_plain
+
+
+def keeps(facts: Facts, values: Array, domain: Interval | None = None, *, tied: bool = False) -> bool:
+    """Whether the facts, sign and range among them, hold for these values too; `tied` ones need not be distinct.
 
     Where an axis that was normalised has size 1, its values are forced, and cannot be distinct.
     """
@@ -86,7 +96,7 @@ def keeps(facts: Facts, values: Array, domain: Interval | None = None) -> bool:
         both.is_finite >= facts.is_finite
         and both.has_zeros <= may_be_zero(facts)
         and both.is_integral >= facts.is_integral
-        and (is_forced or both.is_distinct >= facts.is_distinct)
+        and (is_forced or tied or both.is_distinct >= facts.is_distinct)
         and both.is_symmetric >= facts.is_symmetric
         and both.order in (facts.order, facts.order or both.order)
         and {*facts.sums_to_one} <= {*both.sums_to_one}
@@ -114,17 +124,15 @@ class Filler:
         self._sizes = _magnitudes(seen)
         self._is_definite = facts.is_symmetric and _is_definite(seen)
 
-    def scales(self, factor: float) -> bool:
-        """Whether magnitudes may be multiplied by `factor`."""
+    def bears(self, manner: Manner) -> bool:
+        """Whether such values can be tried, as far as the facts go: magnitudes and ties."""
         facts = self.facts
+        if manner.ties:
+            # There are two entries at the least, and nothing speaks against it.
+            return self.seen.size > 1 and ("is_distinct", 0) not in facts.open and may_be_tied(facts)
         if self.domain is not None or facts.sums_to_one or facts.unit_norm:
-            return False
-        return not facts.is_integral if factor < 1.0 else self._high != 1.0
-
-    def ties(self) -> bool:
-        """Whether ties were seen."""
-        facts = self.facts
-        return not facts.is_distinct and ("is_distinct", 0) not in facts.open
+            return manner.scale == 1.0
+        return manner.scale == 1.0 or (not facts.is_integral if manner.scale < 1.0 else self._high != 1.0)
 
     def draw(
         self, shape: tuple[int, ...], random: np.random.Generator, manner: Manner, expanded: Sequence[int] = ()
@@ -148,17 +156,22 @@ class Filler:
             with np.errstate(all="ignore"):
                 drawn = self._drawn(base, random, manner).astype(self.seen.dtype)
             values = np.broadcast_to(drawn, shape) if expanded else drawn
-            if self._fits(values, manner):
+            if self.fits(values, manner):
                 return values
         return None if manner != Manner() else self._rearranged(shape, random)
 
-    def _fits(self, values: Array, manner: Manner) -> bool:
+    def is_inside(self, values: Array) -> Any:
+        """Which values lie strictly within the bounds."""
+        return (self._low < values) & (values < self._high)
+
+    def fits(self, values: Array, manner: Manner) -> bool:
+        """Whether values are of that manner and keep the facts."""
         if manner.zeros and values.size:
             zeros = values == 0
             wanted = {"some": zeros.any(), "row": np.atleast_1d(zeros).all(axis=-1).any(), "all": zeros.all()}
             if not wanted[manner.zeros]:
                 return False
-        return keeps(self.facts, values, self.domain)
+        return keeps(self.facts, values, self.domain, tied=bool(manner.ties) and may_be_tied(self.facts))
 
     def _rearranged(self, shape: tuple[int, ...], random: np.random.Generator) -> Array | None:
         """The values seen, cut or repeated, their slices in another order where the facts bear it."""
@@ -319,10 +332,7 @@ def _mark(values: Array, random: np.random.Generator, manner: Manner, is_distinc
         return
     flat = values.reshape(-1)
     if manner.ties:
-        pool = flat[: max(1, min(2, flat.size // 2))].copy()
-        chosen = random.random(flat.size) < _TIES
-        chosen[: 2 * pool.size] = True  # in every slice, and at the least one pair
-        flat[chosen] = random.choice(pool, int(chosen.sum()))
+        _tie(values, random, largest=manner.ties == "largest")
     if manner.zeros == "all":
         flat[:] = 0.0
     elif manner.zeros == "some":
@@ -332,6 +342,20 @@ def _mark(values: Array, random: np.random.Generator, manner: Manner, is_distinc
     elif manner.zeros == "row" and values.ndim:
         rows = values.reshape(-1, values.shape[-1])
         rows[random.integers(len(rows))] = 0.0
+
+
+def _tie(values: Array, random: np.random.Generator, *, largest: bool) -> None:
+    """Copy one extreme value to two places of each slice of the last axis that has two, and to some others.
+
+    The places are the same in all slices, so that slices of the other axes have ties too.
+    """
+    flat = values.reshape(-1)
+    size = flat.real if values.dtype.kind != "c" else np.abs(flat)
+    extreme = flat[int(size.argmax() if largest else size.argmin())]
+    flat[random.random(flat.size) < _TIES] = extreme
+    axis = next((axis for axis in reversed(range(values.ndim)) if values.shape[axis] > 1), None)
+    if axis is not None:
+        np.moveaxis(values, axis, 0)[random.permutation(values.shape[axis])[:2]] = extreme
 
 
 def _probabilities(values: Array, axis: int, random: np.random.Generator, *, one_hot: bool) -> Array:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain, pairwise, zip_longest
 
 import numpy as np
 
@@ -29,14 +29,17 @@ NO_AXES = "no axes"
 # Rounds of other values, one size changed at random, once everything was tried.
 _ROUNDS = 4
 
-# By what magnitudes are multiplied; ties take their turn among them. Exponentials overflow at 710.
-_SCALES = (
-    ("larger magnitudes", 10.0),
-    ("ties", 1.0),
-    ("smaller magnitudes", 0.01),
-    ("much larger magnitudes", 1000.0),
-    ("much smaller magnitudes", 1e-4),
+# By what magnitudes are multiplied, exponentials overflow at 710; and between them, where values are equal.
+_MANNERS = (
+    ("larger magnitudes", Manner(scale=10.0)),
+    ("ties of the largest", Manner(ties="largest")),
+    ("smaller magnitudes", Manner(scale=0.01)),
+    ("much larger magnitudes", Manner(scale=1000.0)),
+    ("much smaller magnitudes", Manner(scale=1e-4)),
+    ("ties of the smallest", Manner(ties="smallest")),
 )
+# The part of the entries that two inputs have in common, where they tie with each other.
+_SHARED = 0.5
 # Sizes beyond a vector register or a tile, a warp or a row of threads, and a block.
 _BEYOND = (17, 67, 1031)
 
@@ -67,6 +70,7 @@ class _Step:
     sizes: Sizes
     manners: Mapping[int, Manner]
     is_scalar: bool = False
+    pair: tuple[int, int] | None = None
 
 
 def variations(
@@ -135,6 +139,8 @@ def _steps(drawer: _Drawer, sizes: _Sizes) -> Iterator[_Step]:
     streams = (zeros, other_sizes, manners) if has_seen_zeros else (other_sizes, zeros, manners)
     for steps in zip_longest(*streams):
         yield from (step for step in steps if step is not None)
+    for pair in drawer.pairs():
+        yield _Step(f"ties between x{pair[0]} and x{pair[1]}{suffix}", cut, {}, pair=pair)
     if drawer.is_elementwise:
         yield _Step(NO_AXES, {}, {}, is_scalar=True)
 
@@ -168,13 +174,10 @@ def _with_zeros(drawer: _Drawer) -> list[int]:
 
 
 def _manners(drawer: _Drawer) -> Iterator[tuple[str, dict[int, Manner]]]:
-    for what, factor in _SCALES:
-        if factor == 1.0:
-            found = {k: Manner(ties=True) for k in drawer.moved if drawer.fillers[k].ties()}
-        else:
-            found = {k: Manner(scale=factor) for k in drawer.moved if drawer.fillers[k].scales(factor)}
-        if found:
-            yield what, found
+    for what, manner in _MANNERS:
+        able = [k for k in drawer.moved if drawer.fillers[k].bears(manner)]
+        if able:
+            yield what, dict.fromkeys(able, manner)
 
 
 class _Drawer:
@@ -218,7 +221,22 @@ class _Drawer:
             if drawn is None:
                 return None
             found.append(drawn)
-        return tuple(found)
+        return tuple(found) if step.pair is None else self._tied(found, *step.pair)
+
+    def pairs(self) -> Iterator[tuple[int, int]]:
+        """Differentiated inputs of one shape and dtype that can have values in common, each with the one before it."""
+        able = [k for k in self.moved if self.fillers[k].bears(Manner(ties="largest"))]
+        for first, second in pairwise(able):
+            a, b = self.inputs[first], self.inputs[second]
+            if a.shape == b.shape and a.dtype == b.dtype:
+                yield first, second
+
+    def _tied(self, found: list[Array], first: int, second: int) -> tuple[Array, ...] | None:
+        """The inputs with some entries of one in the place of the other's; None where they cannot stand there."""
+        source, filler = found[first], self.fillers[second]
+        chosen = (self.random.random(source.shape) < _SHARED) & filler.is_inside(source)
+        found[second] = np.where(chosen, source, found[second])
+        return tuple(found) if chosen.any() and filler.fits(found[second], Manner(ties="largest")) else None
 
     def _drawn(self, k: int, shape: tuple[int, ...], manner: Manner) -> Array | None:
         x, filler = self.inputs[k], self.fillers[k]

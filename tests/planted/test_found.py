@@ -8,11 +8,6 @@ import pytest
 
 from tests.planted.harness import ENGINES, alarms, caught, everything, planted
 
-# What is not found yet, and why.
-OPEN = {
-    "all of a tie": "values that were always distinct are never drawn equal",
-}
-
 
 @cache
 def found_first(one):
@@ -20,21 +15,16 @@ def found_first(one):
     return caught(one, seed=0)
 
 
-def _cases(marked):
-    found = []
-    for one in everything():
-        marks = [pytest.mark.xfail(reason=OPEN[one.name])] if marked and one.name in OPEN else []
-        found.append(pytest.param(one, marks=marks, id=f"{one.engine}-{one.name.replace(' ', '-')}"))
-    return found
+EACH = pytest.mark.parametrize("one", everything(), ids=lambda one: f"{one.engine}-{one.name.replace(' ', '-')}")
 
 
-@pytest.mark.parametrize("one", _cases(marked=True))
+@EACH
 def test_the_mistake_is_found_by_a_claim_that_is_meant_for_it(one):
     found = found_first(one)
     assert found.caught, f"expected one of {sorted(one.codes)}, got {sorted(found.codes)}"
 
 
-@pytest.mark.parametrize("one", _cases(marked=False))
+@EACH
 def test_the_right_twin_is_never_found(one):
     assert alarms(one, seed=1) == ()
 

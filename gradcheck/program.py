@@ -13,10 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gradcheck.failures import UsageError
+
 Array = npt.NDArray[Any]
 
 ATTRIBUTES = frozenset({"real", "imag", "T", "mT", "H"})
 """Ops that PyTorch spells without parentheses."""
+_TORCH_LIKE = ("torch", "refengine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,17 @@ class Program:
         -------
         str
             Python source; the cotangents are ones.
+
+        Raises
+        ------
+        UsageError
+            For an engine that PyTorch's calls mean nothing to; `gradcheck.engines.jaxscript` writes JAX's.
         """
+        if engine not in _TORCH_LIKE:
+            raise UsageError(
+                f"script: expected engine {' or '.join(map(repr, _TORCH_LIKE))}, got engine={engine!r}; "
+                "gradcheck.engines.jaxscript.script(program) writes one for JAX"
+            )
         names = [f"x{i}" for i, given in enumerate(self.inputs) if given.requires_grad]
         lines = ["import torch" if engine == "torch" else f"import {engine} as torch"]
         written = self if engine == "torch" else replace(self, steps=tuple(map(_as_method, self.steps)))

@@ -285,6 +285,11 @@ def _lowered(subject: Subject, dtypes: Sequence[str]) -> Callable[..., tuple[Any
     return function
 
 
+def in_each_half(inputs: Sequence[Array]) -> tuple[tuple[str, ...], ...]:
+    """For `Subject.narrow`: all floating inputs in the one half precision, then in the other."""
+    return tuple(tuple(name if x.dtype.kind == "f" else "" for x in inputs) for name in HALVES)
+
+
 def rounded(array: Array, dtype: str) -> Array:
     """Numbers of float64 that the narrower dtype has too."""
     if array.dtype != np.float64 or not dtype or dtype == "float64":

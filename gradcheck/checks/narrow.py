@@ -58,18 +58,20 @@ def _also_in_half(subject: Subject, single: Outcome, arrays: tuple[Array, ...], 
     """The outcome in float32, unless one in half precision says more; without float32, there is nothing to go by."""
     if single.verdict is not Verdict.AGREE:
         return single
-    found = [_in_half(subject, dtypes, arrays, outputs) for dtypes in subject.narrow]
+    found = [outcome for dtypes in subject.narrow if (outcome := _in_half(subject, dtypes, arrays, outputs))]
     order = (Verdict.DISAGREE, Verdict.INCONCLUSIVE, Verdict.AGREE)
     return min((*found, single), key=lambda outcome: (order.index(outcome.verdict), outcome.vacuous))
 
 
-def _in_half(subject: Subject, dtypes: tuple[str, ...], arrays: tuple[Array, ...], outputs: int) -> Outcome:
-    """Compare gradients in half precision with those in float64."""
+def _in_half(subject: Subject, dtypes: tuple[str, ...], arrays: tuple[Array, ...], outputs: int) -> Outcome | None:
+    """Compare gradients in half precision with those in float64; None where that is refused."""
     half = Half(subject, dtypes, outputs)
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             off = half.off(arrays, subject.generator(f"narrow {dtypes}"))
+    except Unsupported:
+        return None
     except OutOfRange as error:
         return Outcome(Verdict.INCONCLUSIVE, f"{error} in {half.coarsest}")
     if off is None:

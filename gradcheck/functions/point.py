@@ -12,9 +12,10 @@ import numpy as np
 from gradcheck.arguments import Precision, as_subject, leaves
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.gradient import vjp_matches_numeric
+from gradcheck.checks.half import in_each_half
 from gradcheck.checks.kinks import is_one_rule
 from gradcheck.checks.passes import linearized, run
-from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
+from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION, measured_noise
 from gradcheck.engines.base import Capability, Engine, Linearized
 from gradcheck.examination import call_name
 from gradcheck.failures import Unsupported, named, said
@@ -26,6 +27,9 @@ from gradcheck.verdict import Verdict
 
 # Random states in which a gradient that is right in the mean is looked at.
 STATES = 9
+# Less round-off than this is float32's. What half precision came in and float32 computes is judged so; half precision
+# has a thousand times as much.
+_SINGLE = 2.0**-20
 
 Others = tuple[Callable[..., Any], ...]
 Built = tuple[Subject, Others]
@@ -151,6 +155,8 @@ def point_of(
             precision=precision, differentiable=wanted, replay=lambda: None,
         )  # fmt: skip
         subject = replace(subject, nondet_tol=wishes.nondet_tol, is_rule=is_rule)
+        if wishes.domain is not None and precision == "double":
+            subject = replace(subject, narrow=subject.narrow or in_each_half(subject.inputs))
         return subject, tuple(function.reseeded(subject.function, seed + k) for k in range(1, STATES + 1))
 
     sizes = frozenset(x for x in leaves(call.arguments) if type(x) is int)
@@ -159,6 +165,11 @@ def point_of(
         part = portion_of(double.subject, facts, sizes)
         if not (_is_narrow(engine, call) and _computes_in_less(part or double.subject)):
             return replace(double, part=part)
+        noise = measured_noise(part or double.subject)
+        if double.subject.narrow and noise < _SINGLE:
+            notes = (*double.notes, "judged with the round-off of float32, in which it computes")
+            part = part and replace(part, noise=noise)
+            return replace(double, subject=replace(double.subject, noise=noise), part=part, notes=notes)
     own = _tried(built, "own", function, call, any(required))
     if isinstance(own, NotCallable):
         raise double if isinstance(double, NotCallable) and not _is_narrow(engine, call) else own

@@ -18,6 +18,7 @@ from gradcheck.beside import is_only_here
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.determinism import PASSES_REPEAT, not_repeating
+from gradcheck.checks.higher_order import in_words
 from gradcheck.checks.kinks import is_one_rule
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
 from gradcheck.checks.modes import private
@@ -413,9 +414,7 @@ def _report(
     for claim, outcome in outcomes.items():
         optional = bool(claim.needs & _OPTIONAL) and not named
         if outcome.finding is not None and optional and Capability.HIGHER_ORDER in claim.needs:
-            warnings.append(
-                f"{claim.code} {claim.name}: the second derivative is wrong, and nothing raises; {_hint(outcome)}"
-            )
+            warnings.append(f"{claim.code} {claim.name}: {in_words(claim)}, and nothing raises; {_hint(outcome)}")
         elif outcome.finding is not None:
             failures.append(replace(outcome.finding, replay=again.format(f"[{claim.code!r}]")))
         elif outcome.verdict is Verdict.INCONCLUSIVE:

@@ -12,6 +12,7 @@ from gradcheck.checks.higher_order import THIRD_ORDER_MATCHES_NUMERIC
 from gradcheck.checks.inplace import INPLACE_EQUALS_OUT_OF_PLACE, NO_INPUT_IS_MODIFIED
 from gradcheck.checks.kinks import KINKS, kinks_get_generalized_gradients
 from gradcheck.checks.layout import LAYOUT_DOES_NOT_MATTER
+from gradcheck.checks.mixed import MIXED_MODES_AGREE
 from gradcheck.checks.modes import EVAL_IS_DETERMINISTIC, EVAL_LEAVES_BUFFERS_ALONE, GRADIENTS_ARE_RIGHT_IN_BOTH_MODES
 from gradcheck.checks.narrow import NARROW_GRADIENTS_AGREE
 from gradcheck.checks.precision import WORKS_IN_ITS_INPUTS_PRECISION
@@ -26,6 +27,7 @@ DEFAULT = (
     Claim(*LINEAR, backward_is_linear_in_cotangent),
     SECOND_ORDER_MATCHES_NUMERIC,
     VMAP_EQUALS_A_LOOP,
+    MIXED_MODES_AGREE,
     Claim(*KINKS, kinks_get_generalized_gradients, on_programs=False),
     THIRD_ORDER_MATCHES_NUMERIC,
     INPLACE_EQUALS_OUT_OF_PLACE,

@@ -64,6 +64,13 @@ def third_order_matches_numeric(subject: Subject) -> Outcome:
     return order_matches_numeric(subject, THIRD, 3)
 
 
+def in_words(claim: Claim) -> str:
+    """What is wrong where a claim about second derivatives does not hold, as a warning says it."""
+    if Capability.FORWARD_MODE in claim.needs:
+        return "forward and reverse mode differ in the second derivative"
+    return "the second derivative is wrong"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradient:
     """The function ``inputs, cotangents -> gradients`` of a subject, with and without a history.

@@ -12,6 +12,7 @@ from gradcheck.arguments import leaves
 from gradcheck.checks import default_claims
 from gradcheck.checks.claim import Claim, Subject
 from gradcheck.checks.determinism import not_repeating
+from gradcheck.checks.higher_order import in_words
 from gradcheck.checks.inplace import SAME_VALUES
 from gradcheck.checks.kinks import has_special
 from gradcheck.checks.passes import place, run
@@ -30,15 +31,16 @@ from gradcheck.observation.call import Seen
 from gradcheck.verdict import Outcome, Verdict
 
 GRADIENT, FORWARD, LINEAR, SECOND, UNTOUCHED, PRECISION = "GC101", "GC102", "GC103", "GC104", "GC203", "GC701"
+MIXED, THIRD = "GC106", "GC109"
 REPEAT, KINKS = "GC605", "GC107"
 # These are looked at whatever they cost, the others in this order while the allowance lasts.
 ALWAYS = (GRADIENT, LINEAR, UNTOUCHED)
-ORDER = (*ALWAYS, KINKS, "GC301", "GC603", "GC604", "GC601", "GC602", FORWARD, SECOND)
+ORDER = (*ALWAYS, KINKS, "GC301", "GC603", "GC604", "GC601", "GC602", FORWARD, SECOND, MIXED, THIRD)
 # These move the inputs, which must stay on the set that was seen; the others are asked without a projection before the
 # Function, which would hide what it does to its inputs.
-ON_SET = frozenset({FORWARD, SECOND, KINKS, "GC602", PRECISION})
+ON_SET = frozenset({FORWARD, SECOND, MIXED, THIRD, KINKS, "GC602", PRECISION})
 # Of a gradient that is another one on purpose, these say nothing.
-ABOUT_DERIVATIVES = frozenset({GRADIENT, FORWARD, SECOND, KINKS})
+ABOUT_DERIVATIVES = frozenset({GRADIENT, FORWARD, SECOND, MIXED, THIRD, KINKS})
 # At one input they say nothing of another one.
 ANEW = frozenset({KINKS})
 # Nor need it be linear in the cotangent: clipping is not.
@@ -297,9 +299,10 @@ class Examination:
             self._note(f"warning: for {where}, {outcome.finding.detail}")
             return
         is_demanded = {claim.code, claim.name} & {*self.wishes.claims}
-        if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or self.seen.create_graph):
+        is_used = self.seen.create_graph and claim.code == SECOND
+        if Capability.HIGHER_ORDER in claim.needs and not (is_demanded or is_used):
             self._note(
-                f"warning: {claim.code} the second derivative is wrong and nothing raises "
+                f"warning: {claim.code} {in_words(claim)} and nothing raises "
                 f"({_numbers(outcome.finding)}); decorate backward with once_differentiable, or compute it from tensors"
             )
             return

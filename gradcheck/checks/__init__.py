@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradcheck.checks.batching import VMAP_EQUALS_A_LOOP
 from gradcheck.checks.claim import Claim, Claims
+from gradcheck.checks.conventions import DECLARED_CONVENTIONS_HOLD
 from gradcheck.checks.determinism import PASSES_REPEAT
 from gradcheck.checks.forward_mode import JVP_AGREES_WITH_VJP
 from gradcheck.checks.gradient import LINEAR, VJP, backward_is_linear_in_cotangent, vjp_matches_numeric
@@ -29,6 +30,7 @@ DEFAULT = (
     VMAP_EQUALS_A_LOOP,
     MIXED_MODES_AGREE,
     Claim(*KINKS, kinks_get_generalized_gradients, on_programs=False),
+    DECLARED_CONVENTIONS_HOLD,
     THIRD_ORDER_MATCHES_NUMERIC,
     INPLACE_EQUALS_OUT_OF_PLACE,
     STALE_SAVE_RAISES,

@@ -219,7 +219,9 @@ def _measured(at: Viewpoint, k: int, i: int) -> tuple[Floats, Floats]:
     move = moves.only(evaluation, whole, (np.array([k]), np.array([i])))
     step = float(move.directions[k].reshape(-1)[i])
     found = at.measure(at.ladder(move), 1)
-    return found.value / step, np.asarray(found.error) / abs(step)
+    # At a kink there is no one derivative to differ from.
+    error = np.where(found.smooth, np.asarray(found.error), np.inf)
+    return found.value / step, error / abs(step)
 
 
 def _worst_row(evaluation: Evaluation, k: int, columns: list[int], numeric: Floats, error: Floats) -> int:

@@ -65,6 +65,14 @@ def test_a_block_shows_both_values_where_they_differ(adapter):
     assert "0|" in rows[0]
 
 
+def test_a_kink_in_a_block_is_not_said_to_differ(adapter):
+    wrong = function(adapter, lambda x: x.relu(), lambda g, x: 2.0 * g * (x > 0.0))
+    block = shown_around(subject(adapter, wrong, np.array([0.0, 1.0, 2.0])), 0, (1,))
+    _, first, second, third = block.splitlines()
+    assert first.split() == ["0", "0", "0"]
+    assert [second.split()[1], third.split()[2]] == ["2|1", "2|1"]
+
+
 def test_nothing_is_shown_of_a_right_function(adapter):
     assert shown_around(subject(adapter, lambda x: x * x, X), 0, (1,)) == ""
 

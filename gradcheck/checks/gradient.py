@@ -19,7 +19,7 @@ from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
 from gradcheck.failures import Evidence, Finding, Unsupported, named
 from gradcheck.numeric import directions
-from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOT_FINITE
+from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOT_FINITE, ONE_SIDED
 from gradcheck.numeric.differences import FEW_DIGITS, Floats
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
@@ -72,9 +72,9 @@ def vjp_matches_numeric(subject: Subject) -> Outcome:
         single=single, strict_precision=program is None, kinked=not single and has_kinks(program),
     )  # fmt: skip
     judgement = oracle.examine()
-    if program is not None and not single and judgement.reason in (KINK, NEAR_KINK):
+    if program is not None and not single and judgement.reason in (KINK, NEAR_KINK, ONE_SIDED):
         return _op_by_op(subject, random, judgement)
-    if program is None and judgement.reason in (KINK, NEAR_KINK, EDGE):
+    if program is None and judgement.reason in (KINK, NEAR_KINK, EDGE, ONE_SIDED):
         return _beside(subject, random) or conclude(subject, VJP, judgement)
     return conclude(subject, VJP, judgement)
 

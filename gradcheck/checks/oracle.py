@@ -18,7 +18,7 @@ from gradcheck.checks.roundoff import fills_float32
 from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric import directions
-from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOISE, NOT_FINITE, Derivative
+from gradcheck.numeric.derivative import KINK, NEAR_KINK, NOISE, NOT_FINITE, ONE_SIDED, Derivative
 from gradcheck.numeric.differences import EFFORTS, EPSILON, Floats, Ladder
 from gradcheck.numeric.verdict import ZERO, Comparison, Survey, survey
 from gradcheck.verdict import Verdict
@@ -270,7 +270,7 @@ class Oracle:
             if decided is not None and decided.verdict is Verdict.AGREE and not is_mixed:
                 return decided
             is_mixed = False
-            if decided is not None and decided.reason in (KINK, NEAR_KINK):
+            if decided is not None and decided.reason in (KINK, NEAR_KINK, ONE_SIDED):
                 blocked, result = True, decided if result.verdict is Verdict.AGREE else result
         with np.errstate(all="ignore"):
             small = np.maximum(ZERO * np.maximum(np.abs(at.base), at.floor / EPSILON), 1e-4 * np.abs(found.value))

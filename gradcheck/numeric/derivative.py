@@ -10,6 +10,7 @@ from gradcheck.numeric.rises import Flags, Floats
 KINK = "kink"
 NEAR_KINK = "kink nearby"
 EDGE = "pole or domain edge"
+ONE_SIDED = "not the derivative from inside the domain"
 NOISE = "noise"
 NOT_FINITE = "not finite"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOISE, NOT_FINITE, Derivative
+from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOISE, NOT_FINITE, ONE_SIDED, Derivative
 from gradcheck.numeric.differences import EPSILON, FEW_DIGITS, NARROW, TINY, Flags, Floats
 from gradcheck.verdict import Verdict
 
@@ -248,8 +248,11 @@ class _Judge:
         """One-sided or unknown: it can agree; that it does not is no proof."""
         sided = self.derivative.one_sided | self.derivative.smooth
         known = np.isfinite(self.error) and sided[self.active].all()
-        if known and self.error <= self.rtol * self.scale and abs(self.analytic - self.numeric) <= self.error:
+        difference = abs(self.analytic - self.numeric)
+        if known and self.error <= self.rtol * self.scale and difference <= self.error:
             return self._end(Verdict.AGREE)
+        if known and self.error <= SIDED_RTOL * self.scale and difference > SMALL_MARGIN * self.error:
+            return self._end(Verdict.INCONCLUSIVE, ONE_SIDED)
         return self._inconclusive()
 
     def _confirmed(self) -> bool:

@@ -383,6 +383,15 @@ def test_gradient_that_is_wrong_beside_a_kink_is_wrong_at_a_fresh_point_which_th
     assert found.numeric == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("x", [[0.0, 1.0], [0.0], [2.0, 0.0, 0.0]])
+def test_gradient_at_an_edge_that_is_not_the_derivative_from_inside_never_agrees(x):
+    right = Rule(lambda x: x * np.sqrt(x), lambda u, x: 1.5 * u[0] * np.sqrt(x))
+    wrong = Rule(right.forward, lambda u, x: 1.5 * u[0] * np.sqrt(x) + u[0] * (x == 0.0))
+    assert vjp_matches_numeric(subject(right, np.array(x))).verdict is not Verdict.DISAGREE
+    found = vjp_matches_numeric(subject(wrong, np.array(x)))
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
 def test_gradient_that_is_wrong_at_a_kink_alone_never_agrees():
     rule = Rule(lambda x: np.clip(x, -1.0, 1.5), lambda u, x: u[0] * ((x >= -1.0) & (x <= 1.5)) * (1.0 + (x == -1.0)))
     assert vjp_matches_numeric(subject(rule, np.array([-1.0, -2.6]))).verdict is not Verdict.AGREE

@@ -12,11 +12,12 @@ from typing import Any
 from gradcheck.functions.wishes import Allowance
 from gradcheck.mistake import Mistake
 from gradcheck.report.function import FunctionResult, Status
+from gradcheck.report.result import Report
 from tests.functions.observed import observe
-from tests.planted import behaviours, formulas
+from tests.planted import behaviours, contexts, formulas
 from tests.planted.mistake import Planted, Rules
 
-ENGINES = ("torch", "refengine")
+ENGINES = ("torch", "refengine", "jax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,20 @@ def planted(engine: str) -> tuple[Planted, ...]:
     """The mistakes of one engine; none where its library is not installed."""
     if importlib.util.find_spec(engine) is None:
         return ()
-    library = importlib.import_module(engine)
-    rules = Rules(library)
-    for plant in (*formulas.ALL, *behaviours.ALL):
+    rules = _jax_rules() if engine == "jax" else Rules(importlib.import_module(engine), engine)
+    for plant in (*formulas.ALL, *behaviours.ALL, *(() if engine == "jax" else contexts.ALL)):
         plant(rules)
     return tuple(rules.found)
+
+
+def _jax_rules() -> Rules:
+    """With what only JAX has."""
+    from tests.planted import jax_rules
+
+    rules = jax_rules.JaxRules()
+    for plant in jax_rules.ALL:
+        plant(rules)
+    return rules
 
 
 def everything() -> tuple[Planted, ...]:
@@ -50,8 +60,20 @@ def get(engine: str, name: str) -> Planted:
     return next(one for one in planted(engine) if one.name == name)
 
 
-def judged(one: Planted, which: Callable[..., Any], seed: int, allowance: Allowance | None = None) -> FunctionResult:
-    """What `pytest --gradcheck` makes of a test that calls a Function once and differentiates the sum."""
+def judged(
+    one: Planted, which: Callable[..., Any], seed: int, allowance: Allowance | None = None
+) -> FunctionResult | Report:
+    """What `pytest --gradcheck` makes of a test that calls a Function once and differentiates the sum.
+
+    JAX has no Functions to observe: there a user explores.
+    """
+    if one.engine == "jax":
+        from gradcheck.exploration import explore
+
+        claims = ("GC104",) if one.is_differentiated_again else ()
+        more = {} if allowance is None else {"seconds": allowance.seconds}
+        return explore(which, *one.inputs, claims=claims, seed=seed, **more)
+
     from gradcheck.functions.examine import examine
 
     (seen,) = [found for found in observe(lambda: _test(one, which)) if found.function is which.__self__]
@@ -59,21 +81,30 @@ def judged(one: Planted, which: Callable[..., Any], seed: int, allowance: Allowa
 
 
 def caught(one: Planted, seed: int) -> Caught:
-    """What becomes of the wrong Function, with default settings."""
+    """What becomes of the wrong function, with default settings."""
     result = judged(one, one.wrong, seed)
-    codes = _codes(result)
-    found = Mistake(result.mistake) if result.mistake else None
-    return Caught(bool(one.codes & codes), codes, found)
+    codes = codes_of(result)
+    return Caught(bool(one.codes & codes), codes, _mistake(result))
 
 
 def alarms(one: Planted, seed: int) -> tuple[str, ...]:
     """The claims that fail on the right twin: none, it should be."""
-    return tuple(sorted(_codes(judged(one, one.right, seed))))
+    return tuple(sorted(codes_of(judged(one, one.right, seed))))
 
 
-def _codes(result: FunctionResult) -> frozenset[str]:
+def codes_of(result: FunctionResult | Report) -> frozenset[str]:
+    """The claims that failed."""
+    if isinstance(result, Report):
+        return frozenset(finding.code for finding in result.failures)
     failed = result.failing if result.status is Status.DISAGREED else ()
     return frozenset(text.split()[0] for text in failed)
+
+
+def _mistake(result: FunctionResult | Report) -> Mistake | None:
+    """What the first failure is called."""
+    if isinstance(result, Report):
+        return result.failures[0].mistake if result.failures else None
+    return Mistake(result.mistake) if result.mistake else None
 
 
 def _test(one: Planted, which: Callable[..., Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a planted mistake is: a wrong Function, its right twin, the call of an ordinary test, and who must find it."""
+"""What a planted mistake is: a wrong function, its right twin, the call of an ordinary test, and who must find it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Planted:
     group : str
         The kind of mistake, as docs/oracle.md lists them.
     wrong, right : callable
-        The ``apply`` of the two Functions.
+        The two functions: the ``apply`` of a Function, a custom_vjp.
     codes : frozenset of str
         Claims of which at least one must fail on the wrong one.
     mistake : Mistake
@@ -49,12 +49,20 @@ class Rules:
     Parameters
     ----------
     library : module
-        torch or refengine, which spell alike what the rules need.
+        torch or refengine, which spell alike what the rules need; or another library in their spelling.
+    engine : str
+
+    Attributes
+    ----------
+    has_flags : bool
+        Whether a rule may have arguments that are no tensors.
     """
 
-    def __init__(self, library: Any) -> None:
+    has_flags = True
+
+    def __init__(self, library: Any, engine: str) -> None:
         self.library = library
-        self.engine = library.__name__
+        self.engine = engine
         self.found: list[Planted] = []
 
     def function(self, name: str, forward: Callable[..., Any], backward: Callable[..., Any], **more: Any) -> Any:
@@ -84,11 +92,9 @@ class Rules:
         inputs: tuple[Any, ...],
         **more: Any,
     ) -> None:
-        """Add a mistake made of two Functions; `codes` are words."""
-        made = Planted(
-            name, group, wrong.apply, right.apply, frozenset(codes.split()), mistake, inputs, self.engine, **more
-        )
-        self.found.append(made)
+        """Add a mistake made of two functions; `codes` are words."""
+        both = (getattr(made, "apply", made) for made in (wrong, right))
+        self.found.append(Planted(name, group, *both, frozenset(codes.split()), mistake, inputs, self.engine, **more))
 
     def rule(
         self,

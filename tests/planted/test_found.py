@@ -15,7 +15,16 @@ def found_first(one):
     return caught(one, seed=0)
 
 
-EACH = pytest.mark.parametrize("one", everything(), ids=lambda one: f"{one.engine}-{one.name.replace(' ', '-')}")
+# JAX compiles each operation for each shape, so that one mistake takes seconds: what only JAX has, and a few of the
+# others; the whole list is measured for docs/oracle_table.md.
+OF_JAX = frozenset(
+    {
+        "stopped", "tangent without its factor", "batched with the first", "wrong branch for a symbolic zero",
+        "perturbed flag of another input", "factor", "masked at zero", "absolute cotangent",
+    }
+)  # fmt: skip
+TESTED = tuple(one for one in everything() if one.engine != "jax" or one.name in OF_JAX)
+EACH = pytest.mark.parametrize("one", TESTED, ids=lambda one: f"{one.engine}-{one.name.replace(' ', '-')}")
 
 
 @EACH
@@ -30,10 +39,11 @@ def test_the_right_twin_is_never_found(one):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_names_are_unique_and_there_are_sixty_of_them(engine):
+def test_names_are_unique_and_there_are_many_of_them(engine):
     pytest.importorskip(engine)
     names = [one.name for one in planted(engine)]
-    assert len({*names}) == len(names) >= 60
+    assert len({*names}) == len(names) >= (40 if engine == "jax" else 60)
+    assert engine != "jax" or {*names} >= OF_JAX
 
 
 def test_the_diagnosis_names_the_kind_of_four_in_five():

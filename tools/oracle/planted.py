@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ def _peers(one: Any) -> dict[str, bool]:
             ),
         }
     elif one.engine == "jax":
-        judges = {"JAX check_grads": lambda f: jax_check_grads(f, list(one.inputs))}
+        judges = {"JAX check_grads": lambda f: _in_double(f, one.inputs)}
     return {name: _tells_apart(judge, one) for name, judge in judges.items()}
 
 
@@ -113,6 +113,14 @@ def _tells_apart(judge: Callable[[Any], Answer], one: Any) -> bool:
     """An exception of another kind than that for a wrong gradient tells too, where the twin raises none."""
     right, wrong = judge(one.right), judge(one.wrong)
     return wrong.word != AGREE and right.word in (AGREE, REFUSED) and right != wrong
+
+
+def _in_double(function: Any, inputs: Sequence[Any]) -> Answer:
+    """What JAX's check says in double precision, where it sees most."""
+    import jax
+
+    with jax.enable_x64(True):
+        return jax_check_grads(function, [x.astype("float64") for x in inputs])
 
 
 def _leaves(one: Any) -> list[Any]:

@@ -23,8 +23,8 @@ OURS = "ours on refengine"
 LISTED = 40
 # One graph in so many is asked of each peer, one of ours on torch, and one once more with its gradient off by 1e-3: a
 # disagreement, with its confirmation, costs several times what an agreement does.
-PEERS_SHARE = 10
-TORCH_SHARE = 40
+PEERS_SHARE = 40
+TORCH_SHARE = 100
 WRONG_SHARE = 4
 # Compositions at a kink are a class of their own, of which fewer are enough.
 FEWER = {"kink_composition": 5}

@@ -31,8 +31,9 @@ _CALLS = 64
 _ENTRIES = 100_000
 # What may be kept beside first calls: the other half of the limit is theirs.
 _SPARE_SHARE = 0.5
-# Calls told from those seen before. Where as many showed nothing, more of them would not either.
+# Calls told from those seen before, and calls looked at in all: where as many showed nothing, more would not either.
 _MARKS = 256
+_LOOKS = 2_000
 
 TRANSFORMED = "called under a function transform"
 NOT_FLOATING = "no floating input"
@@ -393,14 +394,15 @@ class Observer:
 
     def _is_open(self, observed: Observed) -> bool:
         """Whether other calls are wanted."""
-        return not observed.is_settled and len(observed.marks) < _MARKS
+        return not observed.is_settled and len(observed.marks) < _MARKS and observed.calls < _LOOKS
 
     def _offer(self, observed: Observed, arguments: tuple[Any, ...], engine: Engine, arrays: list[Array]) -> None:
         """Keep a call beside the first where it differs from those seen and shows more than one that is kept."""
-        mark, worth = mark_of(arrays), worth_of(arrays)
+        mark = mark_of(arrays)
         if mark in observed.marks:
             return
         observed.marks.add(mark)
+        worth = worth_of(arrays)
         is_full = len(observed.spares) >= SPARES
         if is_full and worth <= worst(observed.spares).worth:
             return

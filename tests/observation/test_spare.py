@@ -182,6 +182,18 @@ def test_a_large_call_is_not_kept_beside_the_first(library):
     assert observed.spares == []
 
 
+def test_beyond_a_number_of_calls_none_is_looked_at(library, monkeypatch):
+    monkeypatch.setattr(module, "_CALLS", 2)
+    monkeypatch.setattr(module, "_LOOKS", 4)
+    with observing() as observer:
+        function = double(library)
+        for _ in range(4):
+            function.apply(library.zeros(2))
+        function.apply(library.tensor([1.0, 2.0]))
+        (observed,) = observer.touched()
+    assert observed.spares == []
+
+
 def test_beyond_a_number_of_different_calls_none_is_looked_at(library, monkeypatch):
     monkeypatch.setattr(module, "_MARKS", 3)
     with observing() as observer:

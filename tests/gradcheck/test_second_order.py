@@ -109,6 +109,47 @@ def test_wrong_second_order_disagrees(function, seed):
     assert found.finding.code == "GC104"
 
 
+class TwiceOff(torch.autograd.Function):
+    """The identity, right at first order; its second derivatives are off by a factor of 1.001."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return Factor.apply(g)
+
+
+class Factor(torch.autograd.Function):
+    """The identity with a wrong gradient."""
+
+    @staticmethod
+    def forward(ctx, g):
+        return g.clone()
+
+    @staticmethod
+    def backward(ctx, h):
+        return h * 1.001
+
+
+# Some of the gradients are nothing but round-off there, or less than it: 1 - tanh(294)**2, exp(-729), y / y.
+SCATTERED = {
+    "tanh": (torch.tanh, [np.array([-15.3, 1.46, 293.8, 1.83, 34.1])]),
+    "exp": (torch.exp, [np.array([-0.545, -91.7, -8.68, -728.7])]),
+    "logsumexp": (lambda x: torch.logsumexp(x, 0), [np.array([300.2, 299.1, -80.0, 12.5])]),
+    "beside a constant": (lambda x, y: (y / y).log1p() - x, [points(0, 6), np.array(1.6107)]),
+    "stiff": (lambda x: torch.expm1(x * 20.0), [np.array([-1.3076, -0.7962, -1.2572, 0.9735])]),
+}
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_a_gradient_of_round_off_alone_hides_no_mistake_in_the_others(name):
+    function, inputs = SCATTERED[name]
+    assert check(function, *inputs).verdict is Verdict.AGREE
+    assert check(lambda *xs: function(*map(TwiceOff.apply, xs)), *inputs).verdict is Verdict.DISAGREE
+
+
 class Once(Sine):
     """Refuses to be differentiated again, in a node that leads to no input."""
 

@@ -17,6 +17,7 @@ from tools.oracle.exact import RULES  # noqa: E402
 from tools.oracle.graphs import WRONG, draw, replayed  # noqa: E402
 from tools.oracle.judges import AGREE, DISAGREE, JUDGES, Answer  # noqa: E402
 from tools.oracle.libraries import NAMES, is_installed, library  # noqa: E402
+from tools.oracle.second import curves, is_finite  # noqa: E402
 
 FEW = 6
 SMOOTH = [kind for kind in CLASSES if kind not in ("at_kink", "kink_composition")]
@@ -184,6 +185,18 @@ def test_saved_part_is_read_as_it_was_written(tmp_path):
     assert store.load(tmp_path, "detection") == part
     assert store.load(tmp_path, "cost") is None
     assert json.loads((tmp_path / "detection.json").read_text())["name"] == "detection"
+
+
+def test_a_second_derivative_of_round_off_alone_is_not_asked_for():
+    pytest.importorskip("torch")
+    assert curves(draw("smooth", 0))
+    assert not curves(draw("ill_scaled", 42))
+    assert not curves(draw("saturated", 30))
+
+
+def test_a_graph_that_torch_has_no_second_derivative_of_is_left_out():
+    pytest.importorskip("torch")
+    assert not is_finite(draw("saturated", 430))
 
 
 def test_counts_of_two_chunks_add_up():

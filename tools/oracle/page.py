@@ -325,7 +325,7 @@ def _coverage(data: Data) -> list[str]:
 
 
 def _second(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
-    heads = ("", "", "right", "false alarms", "inconclusive", "wrong", "agree or flat", "inconclusive", "disagree")
+    heads = ("", "", "right", "false alarms", "inconclusive", "wrong", "agree", "flat", "inconclusive", "disagree")
     rows = []
     for one in data:
         for name, right in one["right"].items():
@@ -334,7 +334,7 @@ def _second(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
             rows.append((
                 TITLES[one["kind"]], name, tried, counted(said.get("disagree", 0), tried),
                 share(said.get("inconclusive", 0), tried), seen,
-                counted(answered.get("agree", 0) + answered.get("flat", 0), seen),
+                counted(answered.get("agree", 0), seen), share(answered.get("flat", 0), seen),
                 share(answered.get("inconclusive", 0), seen), share(answered.get("disagree", 0), seen),
             ))  # fmt: skip
     lines = [

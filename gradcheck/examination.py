@@ -16,6 +16,7 @@ import numpy as np
 from gradcheck.arguments import as_subject, find_engine
 from gradcheck.beside import is_only_here
 from gradcheck.checks import default_claims
+from gradcheck.checks.batching import why_not_broadcast
 from gradcheck.checks.claim import Claim, Claims, Subject, disagreement
 from gradcheck.checks.determinism import PASSES_REPEAT, not_repeating
 from gradcheck.checks.higher_order import in_words
@@ -48,6 +49,7 @@ def check(
     rtol: float = 1e-6,
     nondet_tol: float = 0.0,
     mode: str = "directions",
+    batched: bool = False,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -72,6 +74,10 @@ def check(
     mode : "directions" or "full"
         Whether the gradient is compared along random directions, which miss no entry that is wrong by `rtol` of the
         largest, or all entries of the Jacobian one by one as well.
+    batched : bool
+        `function` broadcasts: it takes inputs that all have one more axis before their own, and gives outputs with it.
+        Many points are then evaluated in one call, in chunks of bounded memory, as they are by ``vmap`` where an engine
+        has it. Tried on a sample first.
     engine : str or Engine, optional
         By default the engine whose tensors the inputs are.
     seed : int
@@ -84,7 +90,8 @@ def check(
     Raises
     ------
     UsageError
-        If there is no tensor, or no floating one; if a claim or the engine is unknown.
+        If there is no tensor, or no floating one; if a claim or the engine is unknown; if `function` is said to be
+        `batched` and is not.
 
     Notes
     -----
@@ -105,7 +112,8 @@ def check(
     with surroundings_kept(adapter, seed):
         subject = as_subject(function, inputs, adapter, rtol=rtol, seed=seed, name=name)
         subject = replace(subject, where=_first_run(subject, function), nondet_tol=nondet_tol)
-        subject = replace(subject, is_rule=is_one_rule(function))
+        subject = replace(subject, is_rule=is_one_rule(function), broadcasts=batched)
+        _refuse_false_declaration(subject)
         other = as_subject(function, inputs, adapter, rtol=rtol, seed=seed + 1, name=name)
         start = time.monotonic()
         outcomes, unsupported = _outcomes(chosen, subject, other.function)
@@ -123,6 +131,7 @@ def assert_check(
     rtol: float = 1e-6,
     nondet_tol: float = 0.0,
     mode: str = "directions",
+    batched: bool = False,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -130,7 +139,7 @@ def assert_check(
 
     Parameters
     ----------
-    function, *inputs, claims, rtol, nondet_tol, mode, engine, seed
+    function, *inputs, claims, rtol, nondet_tol, mode, batched, engine, seed
         As in `check`.
 
     Returns
@@ -146,8 +155,9 @@ def assert_check(
     """
     __tracebackhide__ = True
     report = check(
-        function, *inputs, claims=claims, rtol=rtol, nondet_tol=nondet_tol, mode=mode, engine=engine, seed=seed
-    )
+        function, *inputs, claims=claims, rtol=rtol, nondet_tol=nondet_tol, mode=mode, batched=batched, engine=engine,
+        seed=seed,
+    )  # fmt: skip
     if not report.ok:
         raise GradcheckFailure(report)
     return report
@@ -388,6 +398,13 @@ def _is_another_factor(cause: str, finding: Finding) -> bool:
         return False
     expected = float(factor[1]) * finding.numeric
     return abs(finding.analytic - expected) > 1e-2 * abs(expected)
+
+
+def _refuse_false_declaration(subject: Subject) -> None:
+    problem = why_not_broadcast(subject) if subject.broadcasts else ""
+    if problem:
+        expected = "expected a function that broadcasts over one more leading axis of all inputs"
+        raise UsageError(f"batched: {expected}, got one of which {problem}; leave it out")
 
 
 def _refuse_what_cannot_be_asked(claim: Claim, subject: Subject, other: Callable[..., Any] | None) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradcheck.checks.claim import Claim, Subject, disagreement
-from gradcheck.checks.passes import dense, draw_like, positions, pulled
+from gradcheck.checks.claim import Claim, Subject, coarsest, disagreement
+from gradcheck.checks.passes import contiguous, dense, draw_like, positions, pulled, values
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported, named
@@ -20,6 +20,8 @@ from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 _EXAMPLES = (1.0, 63.0 / 64.0, 31.0 / 32.0)
 # Inputs that are batched alone, beside all together.
 _ALONE = 3
+# Units of round-off of the largest value that an example in a batch may differ by: sums in another order.
+_ANOTHER_ORDER = 1024.0
 
 Axes = Mapping[int, int]
 """The axis of the examples for each input that is batched."""
@@ -35,6 +37,8 @@ def vmap_equals_a_loop(subject: Subject) -> Outcome:
     where = positions(subject)
     if not any(y.size for y in plain) or not where:
         return VACUOUS
+    if subject.engine.keeps(subject.function, inputs):
+        raise Unsupported("keeps tensors of its calls, and what vmap makes must not outlive it")
     generator = subject.generator("vmap")
     decided = False
     for axes in _trials(inputs, where):
@@ -54,6 +58,26 @@ def vmap_equals_a_loop(subject: Subject) -> Outcome:
             return _found(subject, mismatch, len(plain), axes, batch, cotangents)
         decided = decided or any(g.any() for g in expected.expected[len(plain) :])
     return AGREED if decided else VACUOUS
+
+
+def why_not_broadcast(subject: Subject) -> str:
+    """Why `subject.function` is none that broadcasts over leading axes, tried on a sample; "" where it is one."""
+    inputs = tuple(contiguous(x) for x in subject.inputs)
+    batch = tuple(_stacked(x, 0) if x.dtype.kind in "fc" else np.stack([x] * len(_EXAMPLES)) for x in inputs)
+    columns = zip(*[values(subject, [x[n] for x in batch]) for n in range(len(_EXAMPLES))], strict=True)
+    expected = [np.stack(column) for column in columns]
+    try:
+        found = values(subject, batch)
+    except Exception as error:  # whatever a function raises that was not made for it
+        return f"it raises {named(error)} for inputs with one more axis"
+    for k, (a, b) in enumerate(zip(found, expected, strict=True)):
+        if a.shape != b.shape:
+            return f"output {k} has shape {a.shape} for {len(_EXAMPLES)} examples of {b.shape[1:]}"
+        with np.errstate(invalid="ignore"):
+            size = np.abs(b).max(initial=0.0, where=np.isfinite(b))
+            if not np.allclose(a, b, rtol=0.0, atol=_ANOTHER_ORDER * coarsest((b,)) * size, equal_nan=True):
+                return f"output {k} has other values for {len(_EXAMPLES)} examples together"
+    return ""
 
 
 def _trials(inputs: Sequence[Array], where: Sequence[int]) -> Iterator[Axes]:

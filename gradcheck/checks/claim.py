@@ -59,6 +59,8 @@ class Subject:
         its author's choice, and no composition of others'.
     batches : Batches
         What is known of `function` under vmap.
+    broadcasts : bool
+        `function` takes inputs with one more axis before their own, the same for all, and gives outputs with it.
     narrow : tuple of tuples of str
         In which dtypes narrower than float64 the function is called too, one name for each input and tuple ("" for an
         input that has none): those that its user calls it in.
@@ -79,6 +81,7 @@ class Subject:
     is_summed: bool = False
     is_rule: bool = False
     batches: Batches = field(default_factory=Batches)
+    broadcasts: bool = False
     narrow: tuple[tuple[str, ...], ...] = ()
 
     @property

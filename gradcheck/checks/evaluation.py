@@ -118,12 +118,12 @@ class Evaluation:
         def sample(inputs: Sequence[Array]) -> Floats:
             return flat(self._sample(inputs))
 
-        if self._given is not None or not can_batch(subject.engine, subject.program):
+        if self._given is not None or not can_batch(subject.engine, subject.program, broadcasts=subject.broadcasts):
             return Line(sample, subject.inputs, movers, size)
         return BatchedLine(
             sample, subject.inputs, movers, size,
             engine=subject.engine, function=subject.function,
-            batch=subject.batches.of(subject.function), epsilon=self.epsilon,
+            batch=subject.batches.of(subject.function), epsilon=self.epsilon, broadcasts=subject.broadcasts,
         )  # fmt: skip
 
     def _plain(self, inputs: Sequence[Array]) -> list[Array]:

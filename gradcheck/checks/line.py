@@ -85,7 +85,7 @@ class Line:
 
 
 class BatchedLine(Line):
-    """A line whose points can be asked for together."""
+    """A line whose points can be asked for together: by vmap, or of a function that `broadcasts` over leading axes."""
 
     def __init__(
         self,
@@ -98,12 +98,14 @@ class BatchedLine(Line):
         function: Callable[..., Any],
         batch: Batch,
         epsilon: float,
+        broadcasts: bool = False,
     ) -> None:
         super().__init__(sample, inputs, movers, size)
         self._engine = engine
         self._function = function
         self._batch = batch
         self._epsilon = epsilon
+        self._broadcasts = broadcasts
 
     def many(self, ts: Sequence[float]) -> Floats:
         """The outputs at each of `ts`, a row for each; one by one where that is faster, or the function refuses."""
@@ -120,13 +122,18 @@ class BatchedLine(Line):
 
     def _most(self) -> int:
         """How many points make a chunk."""
-        entries = self._size + sum(self._inputs[k].size for k in self._movers)
+        held = self._inputs if self._broadcasts else [self._inputs[k] for k in self._movers]
+        entries = self._size + sum(x.size for x in held)
         return CHUNK // (8 * max(entries, 1))
 
     def _together(self, points: list[float]) -> Floats | None:
         """The rows in chunks; None where the engine refuses, or says something else than it does one by one."""
         batch, most = self._batch, self._most()
         try:
+            if not batch.is_verified and not self._broadcasts and self._engine.keeps(self._function, self._inputs):
+                # A tensor that vmap made must not be found by a later call.
+                batch.is_refused = True
+                return None
             chunks = [self._chunk(points[start : start + most]) for start in range(0, len(points), most)]
         except Exception:  # whatever a function raises that was not made for it
             batch.is_refused = True
@@ -139,20 +146,29 @@ class BatchedLine(Line):
 
     def _chunk(self, points: list[float]) -> Floats:
         engine = self._engine
-        stacked = [
-            np.stack([self._movers[k](t) for t in points]) if k in self._movers else x
-            for k, x in enumerate(self._inputs)
-        ]
-        axes = [0 if k in self._movers else None for k in range(len(stacked))]
         with warnings.catch_warnings(), engine.no_grad():
             warnings.simplefilter("ignore")
-            outputs = engine.vmap(self._function, [engine.tensor(x) for x in stacked], axes)
+            outputs = self._all_stacked(points) if self._broadcasts else self._mapped(points)
             arrays = [a for y in outputs if (a := engine.array(y)).dtype.kind == "f"]
         flat = [np.asarray(a, dtype=np.float64).reshape(len(points), -1) for a in arrays]
         rows = np.concatenate(flat, axis=1)
         if rows.shape[1] != self._size:
             raise ValueError("shapes depend on values")
         return rows
+
+    def _mapped(self, points: list[float]) -> Sequence[Any]:
+        stacked = [
+            np.stack([self._movers[k](t) for t in points]) if k in self._movers else x
+            for k, x in enumerate(self._inputs)
+        ]
+        axes = [0 if k in self._movers else None for k in range(len(stacked))]
+        return self._engine.vmap(self._function, [self._engine.tensor(x) for x in stacked], axes)
+
+    def _all_stacked(self, points: list[float]) -> Sequence[Any]:
+        """Each input with an axis of the points before its own, those that do not move among them."""
+        columns = [[self._movers[k](t) if k in self._movers else x for t in points] for k, x in enumerate(self._inputs)]
+        result = self._function(*[self._engine.tensor(np.stack(column)) for column in columns])
+        return result if isinstance(result, (tuple, list)) else (result,)
 
     def _is_right(self, rows: Floats, points: list[float]) -> bool:
         """Whether the first and the last point have the values that they have alone: a rule for vmap may be wrong."""
@@ -185,6 +201,8 @@ class Mapped:
         return together and (lambda ts: np.array([self._change(row) for row in together(ts)]))
 
 
-def can_batch(engine: Engine, program: object) -> bool:
+def can_batch(engine: Engine, program: object, *, broadcasts: bool = False) -> bool:
     """Whether points are worth asking for together: not in programs that may write to what is not batched."""
+    if broadcasts:
+        return True
     return Capability.VMAP in engine.capabilities and (program is None or Capability.INPLACE not in engine.capabilities)

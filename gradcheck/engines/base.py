@@ -196,6 +196,10 @@ class Engine(Tape, Protocol):
         """The in-place version counter (capability INPLACE)."""
         ...
 
+    def keeps(self, function: Function, inputs: Sequence[Array]) -> bool:
+        """Whether a call of `function` keeps a tensor of its own for later: one made in ``vmap`` would outlive that."""
+        ...
+
     def locate_backward(self, function: Function, outputs: Sequence[Any] = ()) -> str | None:
         """``file:line in Class.backward`` of a user-defined function, where it can be known.
 

@@ -223,6 +223,10 @@ class JaxEngine:
             result = self.library.vmap(function, in_axes=tuple(axes))(*inputs)
         return _as_tuple(result)
 
+    def keeps(self, function: Function, inputs: Sequence[Array]) -> bool:
+        """False: JAX itself refuses what is kept of a call, in every transformation."""
+        return False
+
     def locate_backward(self, function: Function, outputs: Sequence[Any] = ()) -> str | None:
         """``file:line in name`` of the rule of a custom_vjp or custom_jvp that `function` is, wraps or names."""
         jax = self.library

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -217,6 +219,18 @@ class TorchEngine(TorchLike):
             result = self.library.vmap(function, in_dims=tuple(axes))(*inputs)
         return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
+    def keeps(self, function: Function, inputs: Sequence[Array]) -> bool:
+        """Whether an input of a call, or a result of an op in it, is still there when all that it gave is gone."""
+        seen: list[weakref.ref[Any]] = []
+        with _watcher_of_results(seen), self.no_grad():
+            tensors = [self.tensor(x) for x in inputs]
+            seen += map(weakref.ref, tensors)
+            function(*tensors)
+        del tensors
+        if any(made() is not None for made in seen):
+            gc.collect()  # a Function's context and what it holds may be a cycle
+        return any(made() is not None for made in seen)
+
     def seed(self, value: int) -> None:
         """Seed the default generator of the engine's device, and that one alone."""
         self._generator().manual_seed(value)
@@ -354,6 +368,29 @@ def _watcher(seen: list[str]) -> Any:
     def note(before: torch.dtype, after: torch.dtype) -> None:
         if before.is_floating_point and after.is_floating_point and after.itemsize < before.itemsize:
             seen.append(f"a cast from {before} to {after}")
+
+    return Watcher()
+
+
+def _watcher_of_results(seen: list[weakref.ref[Any]]) -> Any:
+    """A dispatch mode that notes every tensor that an op gives."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
+        """Keeps none of them."""
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False
+
+        def __torch_dispatch__(
+            self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            result = op(*args, **(kwargs or {}))
+            seen.extend(weakref.ref(y) for y in tree_leaves(result) if isinstance(y, torch.Tensor))
+            return result
 
     return Watcher()
 

@@ -257,6 +257,10 @@ class TorchLike(Copying):
         """Not known to this engine."""
         raise Unsupported(f"{self.name} has no vmap")
 
+    def keeps(self, function: Function, inputs: Sequence[Array]) -> bool:
+        """False: without vmap, it does no harm."""
+        return False
+
     def no_grad(self) -> AbstractContextManager[None]:
         """A context without recording."""
         context: AbstractContextManager[None] = self.library.no_grad()

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import gradcheck
 from gradcheck.checks import default_claims, line
 from gradcheck.checks.evaluation import Evaluation
 from gradcheck.checks.line import LEAST, Mapped
 from gradcheck.engines.registry import engine
+from gradcheck.failures import UsageError
 from tests.gradcheck.adapters import subject
 
 ENGINES = ("torch", "jax")
@@ -51,10 +53,10 @@ def alone(curve):
     return np.array([curve(t) for t in POINTS])
 
 
-def test_a_batch_is_one_call_and_two_to_verify_it(adapter):
+def test_a_batch_is_one_call_and_three_to_verify_it(adapter):
     curve, counted, _, _ = one_line(adapter, lambda x, y: (x * y, (x - y).sum()), X, X + 0.5)
     found = curve.many(POINTS)
-    assert counted.calls == 3
+    assert counted.calls == (4 if adapter.name == "torch" else 3)  # one that shows whether it keeps tensors
     assert np.allclose(found, alone(curve), rtol=1e-14, atol=1e-15)
 
 
@@ -77,7 +79,7 @@ def test_large_arrays_are_cut_into_chunks(adapter, monkeypatch):
     curve, counted, _, _ = one_line(adapter, lambda x: x * x, X)
     points = np.linspace(-0.25, 0.25, 3 * LEAST)
     found = curve.many(points)
-    assert counted.calls == 5
+    assert counted.calls == (6 if adapter.name == "torch" else 5)
     assert np.array_equal(found, [curve(t) for t in points])
 
 
@@ -183,3 +185,123 @@ def test_verdicts_are_the_same_without_batches(adapter, name, factor, monkeypatc
 
 def _still(adapter, x):
     return adapter.library.lax.stop_gradient(x)
+
+
+CACHES = ("its argument", "a result", "a result in a Function")
+
+
+def caching(torch, what):
+    """A right function that looks at what an earlier call left behind."""
+    kept = {}
+
+    class Kept(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            kept["x"] = x.exp()
+            ctx.save_for_backward(kept["x"])
+            return kept["x"] * 1.0
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0]
+
+        @staticmethod
+        def vmap(info, dims, x):
+            return Kept.apply(x), 0
+
+    def function(x):
+        if what == "a result in a Function":
+            return Kept.apply(x)
+        last = kept.get("x")
+        scale = last.detach().mean() * 0.0 if last is not None and last.shape == x.shape else 0.0
+        kept["x"] = x if what == "its argument" else x * 2.0
+        return x.sin() * 2.0 + scale
+
+    return function
+
+
+@pytest.mark.parametrize("what", CACHES)
+def test_a_function_that_keeps_tensors_of_its_calls_is_never_called_under_vmap(what):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(X)
+    function = caching(torch, what)
+    report = gradcheck.check(function, x)
+    assert report.ok, report
+    assert any("keeps tensors" in line for line in report.unsupported)
+    function(x)  # nothing that vmap made is left in it
+
+
+def test_a_cache_that_is_filled_once_is_no_obstacle():
+    torch = pytest.importorskip("torch")
+    kept = {}
+
+    def function(x):
+        if "scale" not in kept:
+            kept["scale"] = torch.arange(3.0, dtype=torch.float64)
+        return x.sin() * kept["scale"]
+
+    curve, counted, _, _ = one_line(engine("torch"), function, X)
+    found = curve.many(POINTS)
+    assert counted.calls == 4
+    assert np.allclose(found, alone(curve), rtol=1e-14)
+
+
+# What is declared to broadcast, on every engine -------------------------------------------------------------------
+
+
+@pytest.fixture(name="any_engine", params=("torch", "refengine", "jax"))
+def _any_engine(request):
+    pytest.importorskip(request.param)
+    made = engine(request.param)
+    with made.sandbox(0):
+        yield made
+
+
+BROADCASTING = {
+    "smooth": lambda x, y: (x * y + 0.25) * x,
+    "reducing": lambda x, y: ((x * x).sum(-1) * y[..., 0]).sum(-1),
+    "matmul": lambda x, y: x @ y.mT,
+    "kinked": lambda x, y: abs(x) + y,
+    "two": lambda x, y: (x * 2.0, (x * y).sum((-1, -2))),
+    "a narrow peak": lambda x, y: 1.0 / (1.0 + 1e12 * (x - 0.3) ** 2) + y,
+}
+
+
+@pytest.mark.parametrize("name", BROADCASTING)
+@pytest.mark.parametrize("at", [0.0, 1.0])
+def test_verdicts_are_the_same_where_broadcasting_is_declared(any_engine, name, at):
+    tensors = [any_engine.tensor(X * at), any_engine.tensor(X[::-1] + 0.5)]
+    found = [
+        gradcheck.check(BROADCASTING[name], *tensors, claims="GC101", batched=batched) for batched in (False, True)
+    ]
+    assert found[0].verdict == found[1].verdict
+    assert found[0].inconclusive == found[1].inconclusive
+
+
+def test_what_is_declared_is_one_call_a_chunk_without_vmap(monkeypatch):
+    own = engine("refengine")
+    counted = Counted(lambda x: x * x)
+    at = subject(own, counted, X, broadcasts=True)
+    curve = Evaluation(at).along({0: np.ones(X.shape)})
+    counted.calls = 0
+    found = curve.many(POINTS)
+    assert counted.calls == 3
+    assert np.array_equal(found, alone(curve))
+    monkeypatch.setattr(line, "CHUNK", LEAST * 8 * 2 * X.size)
+    counted.calls = 0
+    curve.many(np.linspace(-0.25, 0.25, 3 * LEAST))
+    assert counted.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (lambda x: x.sum(0), "output 0 has shape"),
+        (lambda x: x / x.sum(), "output 0 has other values"),
+        (lambda x: x.reshape(6), "it raises"),
+    ],
+)
+def test_a_false_declaration_is_refused(function, problem):
+    own = engine("refengine")
+    with pytest.raises(UsageError, match=f"batched: expected .* {problem}"):
+        gradcheck.check(function, own.tensor(X), batched=True)

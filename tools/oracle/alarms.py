@@ -25,7 +25,7 @@ LISTED = 40
 # disagreement, with its confirmation, costs several times what an agreement does.
 PEERS_SHARE = 40
 TORCH_SHARE = 100
-WRONG_SHARE = 4
+WRONG_SHARE = 10
 # Compositions at a kink are a class of their own, of which fewer are enough.
 FEWER = {"kink_composition": 5}
 

@@ -20,6 +20,9 @@ from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
 _PAIRS = 2
+# Round-offs of the largest entry that are granted unmeasured. Of 118 comparisons of drawn programs, 11 need more than 4,
+# and 7 more than 16 or 64: those cancel, and what that leaves is measured.
+_NEAR = 16.0
 # Every way is linear in u, so what a stretched u misses is round-off; these factors fill the last bits. The yardstick
 # does the same with v.
 _STRETCHES = (1.0 + 1.0 / 3.0, 1.0 - 2.0 / 7.0)
@@ -180,10 +183,10 @@ def _compared(at: _At, generator: np.random.Generator) -> Outcome:
 
 
 def _is_near(found: Array, expected: Array, noise: float) -> bool:
-    """Whether two results differ by no more than sums of as many terms do."""
+    """Whether two results differ by a few round-offs of the largest entry."""
     largest = max(float(np.abs(found).max()), float(np.abs(expected).max()))
     epsilon = max(noise, coarsest((found, expected)))
-    return bool((np.abs(found - expected) <= math.sqrt(max(16, found.size)) * epsilon * largest).all())
+    return bool((np.abs(found - expected) <= _NEAR * epsilon * largest).all())
 
 
 def _worst(

@@ -217,7 +217,9 @@ def _paired(engine: Engine, tensor: Any) -> Any:
 
 
 def _parts(engine: Engine, tensor: Any) -> Any:
-    return engine.call("view_as_real", (tensor,), {})
+    # PyTorch conjugates when it is looked at, and has no parts of what it has not looked at.
+    looked = engine.call("resolve_conj", (tensor,), {}) if engine.supports("resolve_conj") else tensor
+    return engine.call("view_as_real", (looked,), {})
 
 
 def _cast(engine: Engine, tensor: Any, dtype: Any) -> Any:

@@ -20,8 +20,8 @@ from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
 _PAIRS = 2
-# Round-offs of the largest entry that are granted unmeasured. Of 118 comparisons of drawn programs, 11 need more than 4,
-# and 7 more than 16 or 64: those cancel, and what that leaves is measured.
+# Round-offs of the largest entry that are granted unmeasured. Of 118 comparisons of drawn programs, 11 need more than
+# 4, and 7 more than 16 or 64: those cancel, and what that leaves is measured.
 _NEAR = 16.0
 # Every way is linear in u, so what a stretched u misses is round-off; these factors fill the last bits. The yardstick
 # does the same with v.

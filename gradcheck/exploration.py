@@ -37,7 +37,7 @@ def explore(
     nondet_tol: float = 0.0,
     domain: Domain = None,
     strict: bool = False,
-    seconds: float | None = 30.0,
+    seconds: float | None = 60.0,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:
@@ -114,7 +114,7 @@ def assert_explore(
     nondet_tol: float = 0.0,
     domain: Domain = None,
     strict: bool = False,
-    seconds: float | None = 30.0,
+    seconds: float | None = 60.0,
     engine: str | Engine | None = None,
     seed: int = 0,
 ) -> Report:

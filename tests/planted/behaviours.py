@@ -40,10 +40,11 @@ def sizes(rules: Rules) -> None:
     """Empty inputs, single rows, scalars."""
     lib = rules.library
     x, row = lib.tensor(MATRIX), lib.tensor(ROW)
-    rules.rule(
-        "rows stacked", "empty and 0-d inputs", lambda x: x.sum(0), lambda g, x: lib.stack([g for _ in x]),
-        lambda g, x: g.expand(x.shape).clone(), "GC101", Mistake.FORM, (x,),
-    )  # fmt: skip
+    if rules.is_eager:
+        rules.rule(
+            "rows stacked", "empty and 0-d inputs", lambda x: x.sum(0), lambda g, x: lib.stack([g for _ in x]),
+            lambda g, x: g.expand(x.shape).clone(), "GC101", Mistake.FORM, (x,),
+        )  # fmt: skip
     rules.rule(
         "axes of size 1 squeezed", "empty and 0-d inputs", lambda x: x.exp(), lambda g, x: (g * x.exp()).squeeze(),
         lambda g, x: g * x.exp(), "GC101", Mistake.FORM, (x,),
@@ -58,8 +59,14 @@ def modes(rules: Rules) -> None:
     """Right in one mode of the function."""
     lib = rules.library
     x = lib.tensor(MATRIX)
-    if not rules.has_flags:
+    if not rules.is_eager:
         return
+    rules.rule(
+        "rule of evaluation in training", "modes",
+        lambda x, training: x - x.mean(0, keepdim=True) if training else x - 0.5, lambda g, x, training: (g.clone(),),
+        lambda g, x, training: (g - g.mean(0, keepdim=True) if training else g.clone(),),
+        "GC101", Mistake.TERM, (x, True),
+    )  # fmt: skip
     rules.rule(
         "training rule in evaluation", "modes", lambda x, training: x * 4 if training else x * 2,
         lambda g, x, training: (4 * g,), lambda g, x, training: (4 * g if training else 2 * g,),

@@ -129,14 +129,14 @@ def state(rules: Rules) -> None:
             (out,) = ctx.saved_tensors
             return g * cache.setdefault((out.shape, out.dtype), out.detach().clone())
 
-    for wrong, codes in (
-        (ExponentialOnTheClass, "GC602"),
-        (ExponentialInABuffer, "GC602"),
-        (ExponentialWithAStaticResult, "GC601 GC605 GC602"),
-        (ExponentialUsedUp, "GC605 GC601"),
-        (ExponentialCachedByShape, "GC602 GC101"),
+    for name, wrong, codes in (
+        ("last call remembered", ExponentialOnTheClass, "GC602"),
+        ("buffer of the next call", ExponentialInABuffer, "GC602"),
+        ("static result", ExponentialWithAStaticResult, "GC601 GC605 GC602"),
+        ("used up", ExponentialUsedUp, "GC605 GC601"),
+        ("cached by shape", ExponentialCachedByShape, "GC602 GC101"),
     ):
-        rules.plant(wrong.__name__, "saved state", wrong, Exponential, codes, Mistake.STATE, (x,))
+        rules.plant(name, "saved state", wrong, Exponential, codes, Mistake.STATE, (x,))
 
 
 def outputs(rules: Rules) -> None:
@@ -176,7 +176,15 @@ def outputs(rules: Rules) -> None:
             (x,) = ctx.saved_tensors
             return None if g is None else g * x.cos()
 
+    class MarkedByMistake(SineAndCosine):
+        @staticmethod
+        def forward(ctx, x):
+            sine, cosine = SineAndCosine.forward(ctx, x)
+            ctx.mark_non_differentiable(cosine)
+            return sine, cosine
+
     group = "multi-output and None"
+    rules.plant("marked by mistake", "activity", MarkedByMistake, SineAndCosine, "GC101", Mistake.TERM, (x,))
     rules.plant("wrong branch for None", group, WithAWrongBranch, SineAndCosine, "GC604", Mistake.OUTPUT, (x,))
     rules.plant("no branch for None", group, WithoutABranch, SineAndCosine, "GC604", Mistake.OUTPUT, (x,))
     rules.plant("second output ignored", group, WithoutTheSecond, SineAndCosine, "GC101", Mistake.TERM, (x,))
@@ -207,8 +215,9 @@ def outputs(rules: Rules) -> None:
                 return g * y, g * x
             return (g * y, None) if ctx.needs_input_grad[0] else (None, g * y)
 
-    for wrong in (ProductWithOneFlag, ProductInTheWrongPlace):
-        rules.plant(wrong.__name__, "activity", wrong, Product, "GC603", Mistake.SUBSET, (x, y))
+    rules.plant("flag of another input", "activity", ProductWithOneFlag, Product, "GC603", Mistake.SUBSET, (x, y))
+    rules.plant("gradient of another input", "activity", ProductInTheWrongPlace, Product, "GC603", Mistake.SUBSET,
+                (x, y))  # fmt: skip
 
 
 def orders(rules: Rules) -> None:
@@ -260,6 +269,16 @@ def orders(rules: Rules) -> None:
             (x,) = ctx.saved_tensors
             return -3 * t * x * x
 
+    class CubeWhereAGraphIsWanted(Cube):
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            return (2 if lib.is_grad_enabled() else 3) * g * x * x
+
+    rules.plant(
+        "another gradient where a graph is wanted", "modes", CubeWhereAGraphIsWanted, Cube, "GC104 GC106",
+        Mistake.SECOND_ORDER, (x,), is_differentiated_again=True,
+    )  # fmt: skip
     for wrong in (CubeDetached, CubeThroughNumPy):
         rules.plant(
             wrong.__name__, "second order", wrong, Cube, "GC104 GC106", Mistake.SECOND_ORDER, (x,),

@@ -35,9 +35,18 @@ def planted(engine: str) -> tuple[Planted, ...]:
     if importlib.util.find_spec(engine) is None:
         return ()
     rules = _jax_rules() if engine == "jax" else Rules(importlib.import_module(engine), engine)
+    own = _with_a_source() if engine == "torch" else ()
     for plant in (*formulas.ALL, *behaviours.ALL, *(() if engine == "jax" else contexts.ALL)):
         plant(rules)
-    return tuple(rules.found)
+    names = {one.name for one in own}
+    return (*own, *(one for one in rules.found if one.name not in names))
+
+
+def _with_a_source() -> tuple[Planted, ...]:
+    """What is written for PyTorch alone; it stands for what is called the same."""
+    from tests.planted.torch_functions import PLANTED
+
+    return PLANTED
 
 
 def _jax_rules() -> Rules:

@@ -18,7 +18,7 @@ from tests.planted.mistake import Rules
 class JaxRules(Rules):
     """Rules as custom_vjp."""
 
-    has_flags = False
+    is_eager = False
 
     def __init__(self) -> None:
         super().__init__(jax_library, "jax")

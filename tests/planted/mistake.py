@@ -54,11 +54,11 @@ class Rules:
 
     Attributes
     ----------
-    has_flags : bool
-        Whether a rule may have arguments that are no tensors.
+    is_eager : bool
+        Whether rules may have arguments that are no tensors, and loop over rows without a compilation for each.
     """
 
-    has_flags = True
+    is_eager = True
 
     def __init__(self, library: Any, engine: str) -> None:
         self.library = library

@@ -1,29 +1,20 @@
-"""Wrong ``torch.autograd.Function``s, one mistake each, with the right twin, the point and the claims that find it."""
+"""Wrong ``torch.autograd.Function``s with a source of their own, which a script can show, and their right twins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd import Function
 
+from gradcheck.mistake import Mistake
+from tests.planted.formulas import OTHER_SQUARE, SQUARE
+from tests.planted.mistake import Planted
+
 # Exact zeros are where many real mistakes hide, and where a check must not raise a false alarm.
 MATRIX = torch.tensor([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5]])
 OTHER = torch.tensor([[0.5, 0.0], [-1.0, 2.0], [0.75, -0.25]])
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A mistake: `wrong` breaks the claims with these `codes`, `right` none; `inputs` is where."""
-
-    name: str
-    wrong: Callable[..., Any]
-    right: Callable[..., Any]
-    codes: frozenset[str]
-    inputs: tuple[Any, ...] = (MATRIX,)
 
 
 class Square(Function):
@@ -49,15 +40,6 @@ class SquareWithoutItsFactor(Square):
         return g * x
 
 
-class SquareSlightlyOff(Square):
-    """Relative 1e-5."""
-
-    @staticmethod
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        return 2 * (1 + 1e-5) * g * x
-
-
 class SquareOfThePositive(Square):
     """The cotangent's sign is lost."""
 
@@ -65,17 +47,6 @@ class SquareOfThePositive(Square):
     def backward(ctx, g):
         (x,) = ctx.saved_tensors
         return 2 * g.abs() * x
-
-
-class SquareWithADeadEntry(Square):
-    """One entry's gradient is zeroed."""
-
-    @staticmethod
-    def backward(ctx, g):
-        (x,) = ctx.saved_tensors
-        found = 2 * g * x
-        found[0, 1] = 0.0
-        return found
 
 
 class SquareThatScalesItsCotangent(Square):
@@ -253,15 +224,6 @@ class DoubledInPlace(Doubled):
         return x.mul_(2).clone()
 
 
-class DoubledBehindTheCounter(Doubled):
-    """The input is modified through NumPy's view of its memory, which no version counter sees."""
-
-    @staticmethod
-    def forward(ctx, x):
-        x.detach().numpy()[...] *= 2
-        return x.clone()
-
-
 class SineWithASharedBuffer(Sine):
     """Gradients accumulate in a buffer of the class, which each backward returns."""
 
@@ -412,52 +374,49 @@ class SquareByDtype(Square):
         return g * x if x.dtype == torch.float32 else 2 * g * x
 
 
+def _planted(
+    name: str, group: str, wrong: Any, right: Any, codes: str, mistake: Mistake, inputs: tuple[Any, ...] = (MATRIX,)
+) -> Planted:
+    return Planted(name, group, wrong.apply, right.apply, frozenset(codes.split()), mistake, inputs, "torch")
+
+
+_BATCH = torch.tensor([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5], [1.0, -1.0, 2.0]])
+_VECTORS = (OTHER, MATRIX[0, :2])
+_PAIR = (MATRIX, OTHER)
+_DOUBLE = (MATRIX.double(),)
+_SQUARES = (torch.tensor(SQUARE), torch.tensor(OTHER_SQUARE))
 PLANTED = (
-    Planted("factor", SquareWithoutItsFactor.apply, Square.apply, frozenset({"GC101"})),
-    Planted("relative 1e-5", SquareSlightlyOff.apply, Square.apply, frozenset({"GC101"})),
-    Planted("transposed", SquareProduct.apply, Product.apply, frozenset({"GC101"}), SQUARE_MATRICES),
-    Planted("strided cotangent as contiguous", SquareThatReadsMemory.apply, Square.apply, frozenset({"GC301"})),
-    Planted("float32 inside", SineInFloat32.apply, Sine.apply, frozenset({"GC701"})),
-    Planted("float32 in backward", SineWithAFloat32Gradient.apply, Sine.apply, frozenset({"GC701"})),
-    Planted("float32 buffer", SineInAFloat32Buffer.apply, SineOfAMultiple.apply, frozenset({"GC701"})),
-    Planted("float32 through NumPy", SineThroughNumPysFloat32.apply, Sine.apply, frozenset({"GC701"})),
-    Planted("abs of the cotangent", SquareOfThePositive.apply, Square.apply, frozenset({"GC101", "GC103"})),
-    Planted("zeroed entry", SquareWithADeadEntry.apply, Square.apply, frozenset({"GC101"})),
-    Planted("modifies its input", DoubledInPlace.apply, Doubled.apply, frozenset({"GC203"})),
-    Planted("modifies its input unseen", DoubledBehindTheCounter.apply, Doubled.apply, frozenset({"GC203"})),
-    Planted("modifies its cotangent", SquareThatScalesItsCotangent.apply, Square.apply, frozenset({"GC203"})),
-    Planted("shared buffer", SineWithASharedBuffer.apply, Sine.apply, frozenset({"GC601"})),
-    Planted("last call remembered", SineThatRemembersTheLastCall.apply, Sine.apply, frozenset({"GC602"})),
-    Planted(
-        "batched along the first axis",
-        RowsBatchedAlongTheFirstAxis.apply,
-        Rows.apply,
-        frozenset({"GC105"}),
-        (torch.tensor([[0.0, 1.25, -2.0], [3.0, 0.0, 0.5], [1.0, -1.0, 2.0]]), MATRIX[1]),
-    ),
-    Planted(
-        "batched with one vector",
-        RowsBatchedWithOneVector.apply,
-        Rows.apply,
-        frozenset({"GC105"}),
-        (OTHER, MATRIX[0, :2]),
-    ),
-    Planted(
-        "gradient in the wrong slot", ProductInTheWrongSlot.apply, Product.apply, frozenset({"GC603"}), SQUARE_MATRICES
-    ),
-    Planted(
-        "flag of another input", ProductWithTheWrongFlag.apply, Product.apply, frozenset({"GC603"}), (MATRIX, OTHER)
-    ),
-    Planted(
-        "variable of another branch",
-        ProductWithAVariableOfTheOtherBranch.apply,
-        Product.apply,
-        frozenset({"GC603"}),
-        (MATRIX, OTHER),
-    ),
-    Planted("used up", SquareUsedUp.apply, Square.apply, frozenset({"GC605"})),
-    Planted("counts its calls", SquareThatCounts.apply, Square.apply, frozenset({"GC605"})),
-    Planted("another formula in float32", SquareByDtype.apply, Square.apply, frozenset({"GC702"})),
-    Planted("unused output", SineAndCosineWithAWrongBranch.apply, SineAndCosine.apply, frozenset({"GC604"})),
-    Planted("both outputs needed", SineAndCosineThatNeedBoth.apply, SineAndCosine.apply, frozenset({"GC604"})),
-)
+    _planted("factor", "numeric", SquareWithoutItsFactor, Square, "GC101", Mistake.FACTOR),
+    _planted("transposition forgotten", "reduction and broadcasting", SquareProduct, Product, "GC101",
+             Mistake.TRANSPOSED, _SQUARES),
+    _planted("strided cotangent as contiguous", "layout of cotangent", SquareThatReadsMemory, Square, "GC301",
+             Mistake.LAYOUT),
+    _planted("float32 inside", "dtype", SineInFloat32, Sine, "GC701", Mistake.PRECISION, _DOUBLE),
+    _planted("float32 in backward", "dtype", SineWithAFloat32Gradient, Sine, "GC701", Mistake.PRECISION, _DOUBLE),
+    _planted("float32 buffer", "dtype", SineInAFloat32Buffer, SineOfAMultiple, "GC701", Mistake.PRECISION, _DOUBLE),
+    _planted("float32 through NumPy", "dtype", SineThroughNumPysFloat32, Sine, "GC701", Mistake.PRECISION, _DOUBLE),
+    _planted("float32 path", "dtype", SquareByDtype, Square, "GC702", Mistake.PRECISION),
+    _planted("absolute cotangent", "linearity in the cotangent", SquareOfThePositive, Square, "GC101 GC103",
+             Mistake.COTANGENT),
+    _planted("input doubled in place", "mutation of input", DoubledInPlace, Doubled, "GC203", Mistake.MUTATION),
+    _planted("cotangent scaled in place", "mutation of cotangent", SquareThatScalesItsCotangent, Square, "GC203",
+             Mistake.MUTATION),
+    _planted("gradients added up in a buffer", "saved state", SineWithASharedBuffer, Sine, "GC601", Mistake.STATE),
+    _planted("last call remembered", "saved state", SineThatRemembersTheLastCall, Sine, "GC602", Mistake.STATE),
+    _planted("used up", "saved state", SquareUsedUp, Square, "GC605", Mistake.STATE),
+    _planted("a count of calls", "non-determinism", SquareThatCounts, Square, "GC605", Mistake.RANDOM),
+    _planted("batched along the first axis", "vmap rule", RowsBatchedAlongTheFirstAxis, Rows, "GC105",
+             Mistake.BATCHING_RULE, (_BATCH, MATRIX[1])),
+    _planted("batched with one vector", "vmap rule", RowsBatchedWithOneVector, Rows, "GC105", Mistake.BATCHING_RULE,
+             _VECTORS),
+    _planted("gradient in the wrong slot", "activity", ProductInTheWrongSlot, Product, "GC603", Mistake.SUBSET,
+             SQUARE_MATRICES),
+    _planted("flag of another input", "activity", ProductWithTheWrongFlag, Product, "GC603", Mistake.SUBSET, _PAIR),
+    _planted("variable of another branch", "activity", ProductWithAVariableOfTheOtherBranch, Product, "GC603",
+             Mistake.SUBSET, _PAIR),
+    _planted("wrong branch for None", "multi-output and None", SineAndCosineWithAWrongBranch, SineAndCosine, "GC604",
+             Mistake.OUTPUT),
+    _planted("no branch for None", "multi-output and None", SineAndCosineThatNeedBoth, SineAndCosine, "GC604",
+             Mistake.OUTPUT),
+)  # fmt: skip
+"""Those of the mistakes of all engines that are called the same are left out for PyTorch."""

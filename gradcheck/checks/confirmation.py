@@ -6,6 +6,7 @@ import numpy as np
 
 from gradcheck.checks.move import Move, aligned, alone, drawn, fresh, moving, together
 from gradcheck.checks.second_opinion import tangents
+from gradcheck.checks.surrounding import is_steady
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.numeric.derivative import KINK, NOISE, Derivative
 from gradcheck.numeric.differences import DEEP, EFFORTS, Floats
@@ -49,7 +50,9 @@ def confirmed(at: Viewpoint, move: Move, u: Floats, result: Comparison, found: D
         return result.inconclusive(again.reason or NOISE)
     # The verdict on one op at its kink rests on one-sided derivatives already.
     is_smooth = bool(found.smooth[u != 0.0].all())
-    if is_smooth and (at.kinked or not _is_differentiable(at, move, u)) and not _is_wrong_nearby(at, move, u):
+    is_sure = is_smooth and not at.kinked and _is_differentiable(at, move, u)
+    is_sure = is_sure and is_steady(at, move, u, result.numeric, result.analytic - result.numeric)
+    if is_smooth and not is_sure and not _is_wrong_nearby(at, move, u):
         return result.inconclusive(KINK)
     if is_smooth and _is_contradicted(at, move, u, found):
         return result.inconclusive(NOISE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,13 @@ from gradcheck.checks.gradient import refusals_are_no_verdict
 from gradcheck.checks.move import Move
 from gradcheck.checks.surrounding import Sides, sides
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.drawing import RecordDraw
 from gradcheck.numeric.differences import EPSILON, Floats
 from gradcheck.program import Array, Input, Program, Ref, Step
 from gradcheck.verdict import AGREED, VACUOUS, Outcome
-from refengine.op import Op
-from refengine.spec import Interval, Kink
+
+if TYPE_CHECKING:
+    from refengine.op import Op
+    from refengine.spec import Interval, Kink
 
 # Calls tried at a tie, the one with the defaults among them; of norm's and clamp's, one in four lies on it.
 CALLS = 4
@@ -166,6 +167,8 @@ def _placed(subject: Subject, op: Op, kink: Kink, form: str, record: bytes, x: A
     """One call; None where the op does not take it."""
     if not op.accepts(tuple(x.shape)):
         return None
+    from gradcheck.drawing import RecordDraw  # which imports the reference engine
+
     source = _Same([_Operand(x, Ref("x", 0))])
     call = op.sample(RecordDraw(record, 0, source), source.operands[0])
     if len(source.operands) > 1 and not np.all(x == x.flat[0]):

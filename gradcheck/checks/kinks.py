@@ -14,7 +14,7 @@ from gradcheck.checks.gradient import finding, refusals_are_no_verdict
 from gradcheck.checks.move import Move, drawn, is_special, together
 from gradcheck.checks.opwise import taken_apart
 from gradcheck.checks.oracle import Wrong
-from gradcheck.checks.surrounding import PLACES, SAME, Hull, entries, sides, surround, ties
+from gradcheck.checks.surrounding import PLACES, SAME, Hull, entries, sides, surround, ties, unit_sizes
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.failures import Unsupported
 from gradcheck.numeric.derivative import KINK, NOT_FINITE
@@ -137,7 +137,7 @@ class _Kinks:
         self.at = at
         found = np.flatnonzero(bent)
         self.outputs = np.sort(at.random.permutation(found)[:OUTPUTS])
-        self.sizes = {k: _sizes(at.evaluation.point(k)) for k in at.evaluation.moved}
+        self.sizes = {k: unit_sizes(at.evaluation.point(k)) for k in at.evaluation.moved}
         self.ties = ties(at.evaluation, at.evaluation.moved)
 
     def outcome(self, subject: Subject) -> Outcome:
@@ -265,12 +265,3 @@ def _at_the_point(left: float, right: float, error: float) -> Hull:
     for slope in (left, right):
         hull.add(float(slope), float(error))
     return hull
-
-
-def _sizes(point: Any) -> Floats:
-    """By what each entry moves: a power of two near its own size; a zero by the smallest, or 1."""
-    size = np.abs(np.asarray(point, dtype=np.float64))
-    size = np.where(np.isfinite(size), size, 0.0)
-    smallest = float(np.where(size > 0.0, size, 1.0).min(initial=1.0))
-    size = np.where(size > 0.0, size, smallest)
-    return np.asarray(2.0 ** np.rint(np.log2(size)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ FIRST = 2.0**-12
 ROUNDOFFS = 16.0
 # Slopes that differ by a smaller part of the largest are the same: curvature moves them over the distance.
 SAME = 2.0**-6
+# Slopes nearby that differ from that at the point by a larger part of the disagreement cast doubt on it.
+STEADY = 0.25
 # Neighbours in which tied entries take each other's places, and those drawn freely.
 PLACES, FREE = 12, 10
 
@@ -143,6 +146,51 @@ def _look(at: Viewpoint, near: Evaluation, move: Move, output: int, distance: fl
     is_right = abs(float(terms.sum()) - slope) <= SAME * size + error
     hull.rights, hull.wrongs = hull.rights + is_right, hull.wrongs + (not is_right)
     hull.add(slope, error, distance)
+
+
+def is_steady(at: Viewpoint, move: Move, u: Floats, numeric: float, gap: float) -> bool:
+    """Whether slopes along a move hardly differ from point to point, as they do where there is a derivative.
+
+    A median of three equal entries has a derivative along each line, and none: its slope nearby is that of whichever
+    entry is in the middle. It is asked only where there are ties.
+
+    Parameters
+    ----------
+    at : Viewpoint
+    move : Move
+    u : array
+        Which outputs, and how much of each.
+    numeric : float
+        The slope at the point itself.
+    gap : float
+        What a slope nearby must differ by a small part of, to be the same.
+    """
+    sizes = {k: unit_sizes(at.evaluation.point(k)) for k in move.directions}
+    if not ties(at.evaluation, list(sizes)):
+        return True
+    nearest = DISTANCES[-1]
+    h = STEP * nearest
+    for offset in _offsets(at, replace(move, dense=True), sizes):
+        inputs = at.evaluation.moved_inputs(offset, nearest, dense=True)
+        try:
+            curve = at.evaluation.at(inputs).along(move.directions, dense=True)
+            rise = curve(h) - curve(-h)
+        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+            continue  # off the function's domain
+        at.evaluations += 3
+        slope = float(u[u != 0.0] @ rise[u != 0.0]) / (2.0 * h) if rise.size == u.size else np.nan
+        if abs(slope - numeric) > STEADY * abs(gap):
+            return False
+    return True
+
+
+def unit_sizes(point: Any) -> Floats:
+    """By what each entry moves: a power of two near its own size; a zero by the smallest, or 1."""
+    size = np.abs(np.asarray(point, dtype=np.float64))
+    size = np.where(np.isfinite(size), size, 0.0)
+    smallest = float(np.where(size > 0.0, size, 1.0).min(initial=1.0))
+    size = np.where(size > 0.0, size, smallest)
+    return np.asarray(2.0 ** np.rint(np.log2(size)))
 
 
 def _own(near: Evaluation, unit: Floats, move: Move) -> dict[int, Floats]:

@@ -10,6 +10,7 @@ import pytest
 import refengine as re
 from gradcheck.arguments import as_subject
 from gradcheck.checks.claim import Subject
+from gradcheck.checks.gradient import vjp_matches_numeric
 from gradcheck.checks.kinks import COMPOSED, is_one_rule, kinks_get_generalized_gradients
 from gradcheck.checks.surrounding import Hull
 from gradcheck.engines import registry
@@ -283,3 +284,34 @@ def test_slopes_that_grow_towards_the_point_have_no_hull():
     hull.add(80.0, 0.0, 2.0**-16)
     assert not hull.is_bounded
     assert (hull.outside(90.0), hull.outside(5.0), hull.outside(40.0)) == (10.0, 5.0, 0.0)
+
+
+# Ties, where a function has a derivative along each line and none in all -------------------------------------------
+
+
+def middle_of_three(g, x):
+    """All of the gradient to the entry in the middle, the first of equal ones in its place."""
+    found = np.zeros(tuple(x.shape))
+    np.put_along_axis(found, np.argsort(x.detach().numpy(), -1, kind="stable")[..., 1:2], 1.0, -1)
+    return g.unsqueeze(-1) * re.tensor(found)
+
+
+MEDIAN = made(lambda x: x.sum(-1) - x.amax(-1) - x.amin(-1), middle_of_three)
+ZERO_AT_TIES = made(lambda x: (x + 1.0) ** 3, lambda g, x: 3.0 * g * (x + 1.0) ** 2 * (x != x.amax()).to(g.dtype))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_median_of_equal_entries_has_no_derivative_to_be_wrong_about(seed):
+    for values in ([[-1.0, -1.0, -1.0]], [[-1.0, -1.0, -1.0], [0.5, 2.0, 0.5]]):
+        assert gradient_of(MEDIAN, values, seed).finding is None
+        assert judged(MEDIAN, [values], seed=seed).finding is None
+
+
+def test_a_gradient_that_is_wrong_where_values_are_equal_is_one_all_the_same():
+    assert gradient_of(ZERO_AT_TIES, [[0.3, 1.5, 1.5], [1.5, -0.2, 0.7]], 0).verdict is Verdict.DISAGREE
+
+
+def gradient_of(function, values, seed):
+    adapter = registry.engine("refengine")
+    inputs = (adapter.tensor(np.asarray(values, dtype=np.float64)),)
+    return vjp_matches_numeric(as_subject(function, inputs, adapter, rtol=1e-6, seed=seed, name="f"))

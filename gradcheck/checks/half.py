@@ -102,7 +102,10 @@ class Half:
         Unsupported
             If the function refuses half precision, or float32.
         """
-        found = list(self._looked(arrays, generator).wrong())
+        look = self._looked(arrays, generator)
+        blur = max(series.blur() for series in look.series[: self.outputs])
+        # A constant that is rounded makes another function; what the values do not exclude is that.
+        found = [off for off in look.wrong() if off.array < self.outputs or abs(off.part) > blur]
         if not found:
             return None
         others = (*arrays[: -self.outputs], *draw_like(arrays[-self.outputs :], generator))
@@ -205,6 +208,14 @@ class _Series:
         off, predicted = self.off @ weights / whole, self.predicted @ weights / whole
         least = 8.0 * self.tiny * float(np.abs(weights).sum()) / whole
         return float(off.mean()), _granted(self.epsilon) + least + float(_chance(off, predicted))
+
+    def blur(self) -> float:
+        """How far off the array may be, and twice what it is, as a whole or in the entry that is known best."""
+        size = np.abs(self.wide).mean(axis=0)
+        known = size > 0.0
+        entries = (self.bounds() + 2.0 * np.abs(self.off.mean(axis=0)))[known] / size[known]
+        part, bound = self.in_all()
+        return min(bound + 2.0 * abs(part), float(entries.min(initial=np.inf))) if known.any() else 0.0
 
 
 def _series(rows: Sequence[tuple[Floats, Floats, Floats]], epsilon: float, tiny: float) -> _Series:

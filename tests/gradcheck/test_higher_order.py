@@ -11,6 +11,7 @@ from gradcheck.checks.higher_order import third_order_matches_numeric
 from gradcheck.checks.second_order import second_order_matches_numeric
 from gradcheck.engines.registry import engine
 from gradcheck.failures import Unsupported
+from tests.functions.observed import judge
 from tests.gradcheck.adapters import adapter_fixture, function, library_functions, subject
 
 __all__ = ["adapter_fixture"]
@@ -119,3 +120,11 @@ def test_it_is_asked_for_by_its_name_alone(adapter):
     assert "GC109" not in {failure.code for failure in gradcheck.check(wrong, x).failures}
     assert gradcheck.check(wrong, x, claims="GC109").verdict == "disagree"
     assert not default_claims().get("GC109").by_default
+
+
+def test_a_marker_asks_an_observed_function_for_it_by_name():
+    torch = pytest.importorskip("torch")
+    wrong = quartic(engine("torch"), lambda x: x.detach())
+    x = torch.tensor(X, requires_grad=True)
+    assert judge(lambda: wrong(x)).code == ""
+    assert judge(lambda: wrong(x), claims=("GC109",)).code == "GC109"

@@ -261,7 +261,8 @@ class Examination:
             if not (drawn and claim.code in ANEW):
                 self._note(f"{claim.code} inconclusive: {outcome.reason}")
             return False
-        elif outcome.verdict is Verdict.INCONCLUSIVE and self._is_excused(subject, outcome):
+        elif outcome.verdict is Verdict.INCONCLUSIVE and not self.agreed and self._is_excused(subject, outcome):
+            # Where the gradient agreed elsewhere, a staircase at one size is that size's: signs, of a single value.
             self.doubts.remove(outcome.reason)
         return not outcome.vacuous
 

@@ -209,6 +209,24 @@ def test_the_list_that_a_function_closes_over_is_brought_back():
     assert calls == []
 
 
+def test_a_staircase_at_one_drawn_size_excuses_no_other_input():
+    class Normalised(re.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x / (x * x).sum(-1, keepdim=True).sqrt()
+
+        @staticmethod
+        def backward(ctx, g):
+            (x,) = ctx.saved_tensors
+            norm = (x * x).sum(-1, keepdim=True).sqrt()
+            y = x / norm
+            return (g - y * (g * y).sum(-1, keepdim=True)) / norm
+
+    report = gradcheck.explore(Normalised.apply, re.tensor(MATRIX))
+    assert report.verdict == "agree"
+
+
 # JAX ---------------------------------------------------------------------------------------------------------------
 
 

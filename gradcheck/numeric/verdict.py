@@ -18,8 +18,10 @@ ROUNDOFFS = 64.0
 # nobody asked and an estimate that is off by a little would be a false alarm.
 MARGIN = 2.0
 SMALL_MARGIN = 16.0
+# The same where two derivatives that share no step both say it.
+TWICE_MARGIN = 8.0
 # Less than this part of the resolution asked for is no wrong formula: PyTorch's trigamma is right to 1e-9 only.
-NEGLIGIBLE = 3e-3
+NEGLIGIBLE = 2e-3
 # A numerical derivative whose error is under this part of the function's own size may pass for zero.
 ZERO = 1e-9
 # In a narrow precision, of relative round-off epsilon: round-offs of a backward pass in units of the root of the sum of
@@ -201,7 +203,8 @@ class _Judge:
     def smooth(self, last: bool) -> Comparison:
         """Where left and right derivatives agree."""
         difference = abs(self.analytic - self.numeric)
-        margin = MARGIN if difference > self.rtol * self.scale else SMALL_MARGIN
+        is_twice = abs(self.analytic - self.second) > TWICE_MARGIN * self.second_error
+        margin = MARGIN if difference > self.rtol * self.scale else TWICE_MARGIN if is_twice else SMALL_MARGIN
         is_narrow = self.epsilon > NARROW
         if self._is_zero() and self.error > self.rtol * self.scale:
             return self._end(Verdict.AGREE, zero=True)

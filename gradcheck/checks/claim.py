@@ -55,8 +55,8 @@ class Subject:
     is_summed : bool
         The gradient is looked at through a few weighted sums of the outputs, which costs less where these are many.
     is_rule : bool
-        `function` is one op with a derivative rule of its own, a Function's ``apply``: what its gradient is at a kink is
-        its author's choice, and no composition of others'.
+        `function` is one op with a derivative rule of its own, a Function's ``apply``: what its gradient is at a kink
+        is its author's choice, and no composition of others'.
     batches : Batches
         What is known of `function` under vmap.
     broadcasts : bool

@@ -272,7 +272,7 @@ def test_float32_inputs_of_torch_are_judged_in_float64():
     torch = pytest.importorskip("torch")
     report = gradcheck.explore(lambda x: x.exp().sum(-1), torch.tensor(MATRIX))
     assert report.ok
-    assert report.resolution < 1e-8
+    assert report.resolution < 1e-7
 
 
 def test_a_module_of_torch_keeps_its_gradients_and_buffers():

@@ -300,7 +300,7 @@ MEDIAN = made(lambda x: x.sum(-1) - x.amax(-1) - x.amin(-1), middle_of_three)
 ZERO_AT_TIES = made(lambda x: (x + 1.0) ** 3, lambda g, x: 3.0 * g * (x + 1.0) ** 2 * (x != x.amax()).to(g.dtype))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_median_of_equal_entries_has_no_derivative_to_be_wrong_about(seed):
     for values in ([[-1.0, -1.0, -1.0]], [[-1.0, -1.0, -1.0], [0.5, 2.0, 0.5]]):
         assert gradient_of(MEDIAN, values, seed).finding is None

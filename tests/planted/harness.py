@@ -99,9 +99,9 @@ def caught(one: Planted, seed: int) -> Caught:
     return Caught(bool(one.codes & codes), codes, _mistake(result))
 
 
-def alarms(one: Planted, seed: int) -> tuple[str, ...]:
+def alarms(one: Planted, seed: int, allowance: Allowance | None = None) -> tuple[str, ...]:
     """The claims that fail on the right twin: none, it should be."""
-    return tuple(sorted(codes_of(judged(one, one.right, seed))))
+    return tuple(sorted(codes_of(judged(one, one.right, seed, allowance))))
 
 
 def codes_of(result: FunctionResult | Report) -> frozenset[str]:

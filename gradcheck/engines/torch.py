@@ -253,7 +253,7 @@ class TorchEngine(TorchLike):
     def casts(self) -> Iterator[Sequence[str]]:
         """Gives a list of the casts from a floating dtype to a narrower one, in forward and backward passes inside."""
         seen: list[str] = []
-        with _watcher(seen):
+        with _watcher_of_casts(seen):
             yield seen
 
     @contextmanager
@@ -340,12 +340,9 @@ def _load_forward_mode() -> None:
             torch.autograd.forward_ad.make_dual(torch.ones(()), torch.ones(()))
 
 
-def _watcher(seen: list[str]) -> Any:
-    """A dispatch mode that notes casts to a lower precision: conversions, and values written into a narrower buffer."""
-    import torch
+def _watcher(around: Callable[[Callable[[], Any], Any, tuple[Any, ...], dict[str, Any]], Any]) -> Any:
+    """A dispatch mode that calls ``around(run, op, args, kwargs)`` for every op; it gives what ``run()`` gives."""
     from torch.utils._python_dispatch import TorchDispatchMode
-
-    convert, write = torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
 
     class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
         """Sees every op below autograd, inside user-defined Functions too."""
@@ -358,66 +355,59 @@ def _watcher(seen: list[str]) -> Any:
         def __torch_dispatch__(
             self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            result = op(*args, **(kwargs or {}))
-            if op is convert:
-                note(args[0].dtype, result.dtype)
-            elif op is write:
-                note(args[1].dtype, args[0].dtype)
-            return result
+            own = kwargs or {}
+            return around(lambda: op(*args, **own), op, args, own)
+
+    return Watcher()
+
+
+def _watcher_of_casts(seen: list[str]) -> Any:
+    """Notes casts to a lower precision: conversions, and values written into a narrower buffer."""
+    import torch
+
+    convert, write = torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
+
+    def around(run: Callable[[], Any], op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = run()
+        if op is convert:
+            note(args[0].dtype, result.dtype)
+        elif op is write:
+            note(args[1].dtype, args[0].dtype)
+        return result
 
     def note(before: torch.dtype, after: torch.dtype) -> None:
         if before.is_floating_point and after.is_floating_point and after.itemsize < before.itemsize:
             seen.append(f"a cast from {before} to {after}")
 
-    return Watcher()
+    return _watcher(around)
 
 
 def _watcher_of_results(seen: list[weakref.ref[Any]]) -> Any:
-    """A dispatch mode that notes every tensor that an op gives."""
+    """Notes every tensor that an op gives, and keeps none of them."""
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
-    class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
-        """Keeps none of them."""
+    def around(run: Callable[[], Any], op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = run()
+        seen.extend(weakref.ref(y) for y in tree_leaves(result) if isinstance(y, torch.Tensor))
+        return result
 
-        @classmethod
-        def _should_skip_dynamo(cls) -> bool:
-            return False
-
-        def __torch_dispatch__(
-            self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            result = op(*args, **(kwargs or {}))
-            seen.extend(weakref.ref(y) for y in tree_leaves(result) if isinstance(y, torch.Tensor))
-            return result
-
-    return Watcher()
+    return _watcher(around)
 
 
 def _watcher_of_underflow(seen: list[str]) -> Any:
-    """A dispatch mode that notes ops whose float16 results are below its normal numbers, as float32 tells."""
+    """Notes ops whose float16 results are below its normal numbers, as the same op in float32 tells."""
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves, tree_map
 
     least = torch.finfo(torch.float16).smallest_normal
 
-    class Watcher(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
-        """Does each op again in float32."""
-
-        @classmethod
-        def _should_skip_dynamo(cls) -> bool:
-            return False
-
-        def __torch_dispatch__(
-            self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-        ) -> Any:
-            given = tree_map(raised, (args, kwargs or {}))
-            result = op(*args, **(kwargs or {}))
-            if any(is_half(y) for y in tree_leaves(result)):
-                note(op, given)
-            return result
+    def around(run: Callable[[], Any], op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        given = tree_map(raised, (args, kwargs))  # before the op, which may write into its operands
+        result = run()
+        if any(is_half(y) for y in tree_leaves(result)):
+            note(op, given)
+        return result
 
     def is_half(value: object) -> bool:
         return isinstance(value, torch.Tensor) and value.dtype == torch.float16
@@ -436,4 +426,4 @@ def _watcher_of_underflow(seen: list[str]) -> Any:
         if any(bool(one) for one in small):
             seen.append(f"a result of {op} below {least:.2g}")
 
-    return Watcher()
+    return _watcher(around)

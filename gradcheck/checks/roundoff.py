@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gradcheck.checks.claim import coarsest
+from gradcheck.numeric.differences import Floats
 from gradcheck.program import Array
 
 Computation = Callable[[tuple[Array, ...]], tuple[Array, ...]]
@@ -247,3 +248,16 @@ def _worst(actual: Sequence[Array], expected: Sequence[Array], bounds: Sequence[
 
 def _eps(array: Array) -> float:
     return float(np.finfo(array.dtype).eps) if array.dtype.kind in "fc" else 0.0
+
+
+def rounded_to(values: Floats, most: float) -> Floats:
+    """To what multiples numbers were rounded that have empty last bits: ``(c + g) - g`` is one of g's last place.
+
+    Such a number is the same for all g, so that moving the inputs does not show it. Multiples of more than `most` are
+    those of ordinary short numbers; three empty bits are chance.
+    """
+    known = np.where(np.isfinite(values), values, 0.0)
+    mantissa, exponent = np.frexp(known)
+    digits = np.ldexp(np.abs(mantissa), 53).astype(np.int64)
+    last = np.ldexp((digits & -digits).astype(np.float64), exponent - 53)
+    return np.asarray(np.where((last > 4.0 * np.spacing(np.abs(known))) & (last <= most), last, 0.0))

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradcheck.checks.evaluation import Evaluation, flat
 from gradcheck.checks.move import Move
-from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps
+from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps, rounded_to
 from gradcheck.numeric.derivative import Derivative
 from gradcheck.numeric.differences import DEEP, EFFORTS, NARROW, WIDE, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import Comparison, compare
@@ -19,6 +19,8 @@ from gradcheck.verdict import Verdict
 _PROBES = 3
 _SAFETY = 8.0
 _ULPS = 4.0
+# A number that was rounded beside one of the largest numbers is a multiple of so much of its last place at most.
+_EMPTY = 16.0
 # Where numbers have few digits, four of their spacings are no small move.
 _NARROW_ULPS = 1.0
 # What a move so many times as far changes so many times as much is steep and no jump, up to this part of an entry.
@@ -160,9 +162,10 @@ class Viewpoint:
         noise = {k: np.zeros(g.shape) for k, g in expected.items()}
         arrays = (*self.evaluation.subject.inputs, u)
         magnitudes = [np.abs(a[np.isfinite(a)]) for a in (*arrays, *expected.values()) if a.dtype.kind == "f"]
+        largest = max(float(m.max(initial=0.0)) for m in magnitudes)
         epsilon = self.evaluation.epsilon
         ulps = _NARROW_ULPS if epsilon > NARROW else _ULPS
-        ceiling = highest_round_off(epsilon) * max(float(m.max(initial=0.0)) for m in magnitudes)
+        ceiling = highest_round_off(epsilon) * largest
         for probe in range(2 * _PROBES):
             seed = int(self.random.integers(2**32))
             gaps = self._gaps(arrays, expected, seed, ulps, probe < _PROBES)
@@ -171,6 +174,10 @@ class Viewpoint:
                 far = self._gaps(arrays, expected, seed, _GROWTH * ulps, probe < _PROBES)
             for k, gap in gaps.items():
                 noise[k] = np.maximum(noise[k], _without_jumps(gap, far.get(k), expected[k], ceiling))
+        if epsilon <= NARROW:
+            noise = {
+                k: np.maximum(gap, rounded_to(expected[k], _EMPTY * epsilon * largest)) for k, gap in noise.items()
+            }
         return {k: _SAFETY * gap for k, gap in noise.items()}
 
     def _gaps(

@@ -423,15 +423,17 @@ def _derivative(
         again = (again_left[0] + again_right[0]) / 2.0, (again_left[1] + again_right[1]) / 2.0
         second, second_error = pick(bent, again, (second, second_error))
         # Beside a kink the side away from it can take steps that the two together cannot.
-        for side, side_error, once_more in ((right, right_error, again_right), (left, left_error, again_left)):
+        least = _roundoff(base, plus, minus)
+        for side, side_error, once_more, windowed in (
+            (right, right_error, again_right, rising), (left, left_error, again_left, falling)
+        ):  # fmt: skip
             far = smooth & (SIDE_DOUBT * BENT * side_error < error) & (np.abs(side - value) <= side_error + error)
+            far &= _is_straight(*windowed, side, side_error, column, least)
             value, error = pick(far, (side, SIDE_DOUBT * side_error), (value, error))
             second, second_error = pick(far, once_more, (second, second_error))
         unresolved = _unresolved(value, error, noises[0], float(steps[0]))
     here = np.ones(value.shape, dtype=np.bool_)
     if len(steps) > HERE and not is_short:
-        around = np.abs(np.concatenate([plus[-HERE:], minus[-HERE:], base[None]]))
-        least = HERE_ROUNDOFFS * EPSILON * np.where(np.isfinite(around), around, 0.0).max(axis=0)
         here = _is_here((plus - base) / column, (base - minus) / column, right, left, np.minimum(noise, least) / column)
     mild = 1 if is_short else min(8, len(steps) - 1)  # where neither truncation nor noise rules
     bend = (plus[mild] - 2.0 * base + minus[mild]) / steps[mild] ** 2
@@ -442,6 +444,19 @@ def _derivative(
         finite=np.isfinite(base), curvature=np.where(np.isfinite(bend), np.abs(bend), 0.0),
         slope=_slope(base, plus, minus, steps), evaluations=evaluations, here=here, sums=sums,
     )  # fmt: skip
+
+
+def _roundoff(base: Floats, plus: Floats, minus: Floats) -> Floats:
+    """More noise than this, near 0, is a kink nearby, which looks like it."""
+    around = np.abs(np.concatenate([plus[-HERE:], minus[-HERE:], base[None]]))
+    return np.asarray(HERE_ROUNDOFFS * EPSILON * np.where(np.isfinite(around), around, 0.0).max(axis=0))
+
+
+def _is_straight(values: Floats, errors: Floats, side: Floats, error: Floats, steps: Floats, noise: Floats) -> Flags:
+    """Whether smaller steps on one side say the same, as far as round-off lets them: no kink lies before the first."""
+    allowed = SIDE_DOUBT * error + DEVIATIONS * _SIDED.spread * np.sqrt(2.0) * noise / steps[: len(values)]
+    smaller = np.arange(len(values))[:, None] > errors.argmin(axis=0)
+    return np.asarray((~smaller | (np.abs(values - side) <= allowed)).all(axis=0))
 
 
 def _is_here(rising: Floats, falling: Floats, right: Floats, left: Floats, noise: Floats) -> Flags:

@@ -20,6 +20,8 @@ DEVIATIONS = 8.0
 CONVERGENCE = 64.0
 # How far the estimates of two windows may be exceeded before the one with the larger steps is dropped.
 DOUBT = 1.5
+# By how much the estimates of windows next to a dropped one count more.
+STRADDLES = 4.0
 # The windows of smallest steps are never the answer: nothing could contradict them.
 WITNESSES = 3
 
@@ -60,7 +62,12 @@ def windows(quotients: Floats, steps: Floats, noise: Floats, table: Table, gain:
     # The next window is a second opinion, independent of the table's own: it keeps coincidences out.
     error[:-1] += np.where(np.isfinite(best[1:]), np.abs(best[:-1] - best[1:]), 0.0)
     error = np.where(np.isfinite(best) & np.isfinite(error), error, np.inf)
-    return best, np.where(_contradicted(best, error), np.inf, error)
+    wrong = _contradicted(best, error) & np.isfinite(error)
+    # Beside a window with a kink in it there is one with a part of that in it, too little to be contradicted.
+    beside = np.zeros_like(wrong)
+    for k in range(1, table.size + 1):
+        beside[k:] |= wrong[:-k]
+    return best, np.where(wrong, np.inf, np.where(beside, STRADDLES * error, error))
 
 
 def _contradicted(values: Floats, errors: Floats) -> Flags:

@@ -406,3 +406,12 @@ def test_backward_that_raises_for_an_empty_input_disagrees(shape):
     assert found.verdict is Verdict.DISAGREE
     assert "nothing to reduce" in found.finding.detail
     assert vjp_matches_numeric(subject(sine(), np.zeros(shape))).vacuous
+
+
+def test_gradient_that_was_rounded_beside_a_term_that_cancels_raises_no_alarm():
+    def backward(u, c, x):
+        return (u[0] * c + u[0]) - u[0]  # the sum loses what is below the last place of the larger term
+
+    rule = Rule(lambda x: 1.8757973684022393e-08 * x, lambda u, x: backward(u, 1.8757973684022393e-08, x))
+    for seed in range(5):
+        assert vjp_matches_numeric(subject(rule, np.array([1.137]), salt=bytes([seed]))).finding is None

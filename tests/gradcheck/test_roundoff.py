@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradcheck.checks.roundoff import NotFinite, Yardstick, fills_float32, moved_by_ulps
+from gradcheck.checks.roundoff import NotFinite, Yardstick, fills_float32, moved_by_ulps, rounded_to
 
 
 def total(arrays):
@@ -131,3 +131,11 @@ def test_what_a_backward_pass_leaves_of_a_cancellation_is_measured_with_stretche
 def test_another_scale_of_the_cotangent_does_not_widen_the_bound():
     rule = Yardstick(lambda arrays: (arrays[0] * arrays[1],), (np.ones(2), np.ones(2)), np.random.default_rng(0), 1)
     assert rule.mismatch([rule.expected[0] + 1e-12]) is not None
+
+
+def test_number_that_was_rounded_beside_a_larger_one_is_known_by_its_empty_last_bits():
+    small = 1.8757973684022393e-08
+    rounded = np.array([(small + 0.65) - 0.65, small, 0.5, 3.0 * 2.0**-54, 0.0, np.nan, np.inf])
+    found = rounded_to(rounded, np.finfo(np.float64).eps)
+    assert found[0] >= abs(rounded[0] - small) > 0.0
+    assert found.tolist()[1:] == [0.0, 0.0, 2.0**-54, 0.0, 0.0, 0.0]

@@ -30,6 +30,8 @@ SURE = 4.0
 # Round-offs that a declared number may be off by.
 ROUNDOFFS = 64.0
 TIE = 0.5
+# Below and above it; no tie by size either.
+APART = (-0.25, 1.5)
 # Few sizes, as some engines compile for each.
 SIZES = (2, 3)
 
@@ -157,7 +159,7 @@ def _placements(subject: Subject, op: Op, kink: Kink, form: str, random: np.rand
         record = random.bytes(16) if number else bytes(16)
         x = np.full(int(random.choice(SIZES)), TIE)
         if number % 2:
-            x[-1] = TIE + float(random.choice((-1.0, 1.0)))
+            x[-1] = float(random.choice(APART))
         placed = _placed(subject, op, kink, form, record, x)
         if placed is not None and _is_kinked(placed):
             yield placed

@@ -9,15 +9,16 @@ from dataclasses import replace
 import numpy as np
 
 from gradcheck.checks.claim import Check, Claim, Subject
+from gradcheck.checks.confirmation import NEARBY
 from gradcheck.checks.gradient import vjp_matches_numeric
 from gradcheck.checks.passes import values
 from gradcheck.failures import Finding
 from gradcheck.program import Array
 from gradcheck.verdict import Outcome, Verdict
 
-# How far away the neighbours are, in units of the inputs' sizes: as far as a confirmation looks, where a derivative can
-# be measured beside a kink; and close by, where a mistake that holds in a small region must show.
-_NEAR, _CLOSE = 2.0**-9, 2.0**-20
+# How far away the neighbours are, in units of the inputs' sizes, besides those as far as a confirmation looks, where a
+# derivative can be measured beside a kink: close by, where a mistake that holds in a small region must show.
+_CLOSE = 2.0**-20
 # At least so many round-off units, that the neighbours are other points in few digits, too.
 _LEAST_NEAR, _LEAST_CLOSE = 64.0, 4.0
 # About gradients at a point: those at kinks are compared with the derivative beside them.
@@ -73,7 +74,7 @@ def _neighbours(subject: Subject) -> Iterator[tuple[bool, Subject]]:
     epsilon = subject.epsilon
     random = subject.generator("beside")
     moves = [_move(x, random) if d else None for d, x in zip(subject.differentiable, subject.inputs, strict=True)]
-    for step, is_close in ((max(_NEAR, _LEAST_NEAR * epsilon), False), (max(_CLOSE, _LEAST_CLOSE * epsilon), True)):
+    for step, is_close in ((max(NEARBY, _LEAST_NEAR * epsilon), False), (max(_CLOSE, _LEAST_CLOSE * epsilon), True)):
         for sign in (1.0, -1.0):
             yield is_close, replace(subject, inputs=_moved(subject.inputs, moves, sign * step))
 

@@ -123,6 +123,10 @@ class Finding:
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
 
+OFF_DOMAIN = (ArithmeticError, ValueError, RuntimeError, IndexError)
+"""What a function raises at a point that it is not defined at."""
+
+
 class GradcheckError(Exception):
     """Base of every exception that gradcheck raises."""
 

@@ -1,4 +1,4 @@
-"""Judge right functions in half precision, and mistakes made in it alone, and print the table of docs/oracle.md.
+"""Judge right functions in half precision, and mistakes made in it alone, and print the figures of docs/oracle.md.
 
 python tools/halves.py [seeds]
 

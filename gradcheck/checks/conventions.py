@@ -85,7 +85,7 @@ def _promised(subject: Subject, op: str, kink: Kink) -> float | str:
 
 
 @dataclass(eq=False)
-class _Operand:
+class Operand:
     """A tensor of the call."""
 
     values: Array
@@ -102,20 +102,20 @@ class _Operand:
 
 
 @dataclass(eq=False)
-class _Same:
+class Same:
     """Gives an op the first operand's own value for every other operand, so that all entries that meet are equal."""
 
-    operands: list[_Operand]
-    constants: list[_Operand] = field(default_factory=list)
+    operands: list[Operand]
+    constants: list[Operand] = field(default_factory=list)
 
     def operand(self, draw: Any, shape: tuple[int, ...], domain: Interval, broadcast: bool) -> Any:
         values = np.full(shape, self.operands[0].values.reshape(-1)[0])
-        self.operands.append(_Operand(values, Ref("x", len(self.operands))))
+        self.operands.append(Operand(values, Ref("x", len(self.operands))))
         return self.operands[-1]
 
     def constant(self, values: Sequence[float], shape: tuple[int, ...], dtype: str) -> Any:
         made = np.array(values, dtype=dtype).reshape(shape)
-        self.constants.append(_Operand(made, Ref("c", len(self.constants))))
+        self.constants.append(Operand(made, Ref("c", len(self.constants))))
         return self.constants[-1]
 
     def known_mask(self, shape: tuple[int, ...]) -> Any:
@@ -171,7 +171,7 @@ def _placed(subject: Subject, op: Op, kink: Kink, form: str, record: bytes, x: A
         return None
     from gradcheck.drawing import RecordDraw  # which imports the reference engine
 
-    source = _Same([_Operand(x, Ref("x", 0))])
+    source = Same([Operand(x, Ref("x", 0))])
     call = op.sample(RecordDraw(record, 0, source), source.operands[0])
     if len(source.operands) > 1 and not np.all(x == x.flat[0]):
         return None  # of several operands all entries are equal
@@ -194,7 +194,7 @@ def _placed(subject: Subject, op: Op, kink: Kink, form: str, record: bytes, x: A
 
 def _named(tree: Any) -> Any:
     """The tree with the operands' names in their places."""
-    if isinstance(tree, _Operand):
+    if isinstance(tree, Operand):
         return tree.ref
     if isinstance(tree, dict):
         return {name: _named(leaf) for name, leaf in tree.items()}

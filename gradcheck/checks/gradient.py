@@ -17,7 +17,7 @@ from gradcheck.checks.opwise import op_by_op
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.checks.passes import linearized, positions
 from gradcheck.checks.projected import Projected
-from gradcheck.failures import Evidence, Finding, Unsupported, named
+from gradcheck.failures import OFF_DOMAIN, Evidence, Finding, Unsupported, named
 from gradcheck.numeric import directions
 from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOT_FINITE, ONE_SIDED
 from gradcheck.numeric.differences import FEW_DIGITS, Floats
@@ -90,7 +90,7 @@ def _beside(subject: Subject, random: np.random.Generator) -> Outcome | None:
         other = replace(subject, inputs=at.moved_inputs(around.directions, step, dense=True))
         try:
             judgement = Oracle(Evaluation(other), random, subject.resolution).examine()
-        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+        except OFF_DOMAIN:
             continue
         if judgement.wrong is not None:
             detail = f"at a fresh point beside the one asked about, which has a kink; {judgement.wrong.detail}"

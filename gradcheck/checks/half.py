@@ -316,25 +316,24 @@ def rounded(array: Array, dtype: str) -> Array:
 
 def _strayed(arrays: Sequence[Array], dtypes: Sequence[str], generator: np.random.Generator) -> tuple[Array, ...]:
     """Every number moved by a few spacings of its dtype."""
-
-    def moved(array: Array, dtype: str) -> Array:
-        if array.dtype != np.float64 or not dtype:
-            return array
-        steps = generator.integers(-_STRAY, _STRAY + 1, array.shape)
-        return rounded(array * (1.0 + _spacing(dtype) * steps), dtype)
-
-    return tuple(moved(array, dtype) for array, dtype in zip(arrays, dtypes, strict=True))
+    return _moved(arrays, dtypes, lambda shape: generator.integers(-_STRAY, _STRAY + 1, shape))
 
 
 def _between(arrays: Sequence[Array], dtypes: Sequence[str], generator: np.random.Generator) -> tuple[Array, ...]:
     """Every number moved by less than a spacing of its dtype, to one that float32 has."""
+    return _moved(arrays, dtypes, lambda shape: generator.uniform(-1.0, 1.0, shape), to="float32")
 
-    def moved(array: Array, dtype: str) -> Array:
-        if array.dtype != np.float64 or not dtype:
-            return array
-        return rounded(array * (1.0 + _spacing(dtype) * generator.uniform(-1.0, 1.0, array.shape)), "float32")
 
-    return tuple(moved(array, dtype) for array, dtype in zip(arrays, dtypes, strict=True))
+def _moved(
+    arrays: Sequence[Array], dtypes: Sequence[str], spacings: Callable[[tuple[int, ...]], Array], to: str = ""
+) -> tuple[Array, ...]:
+    """Every number moved by so many spacings of its dtype, and rounded to that or another one."""
+    return tuple(
+        rounded(array * (1.0 + _spacing(dtype) * spacings(array.shape)), to or dtype)
+        if array.dtype == np.float64 and dtype
+        else array
+        for array, dtype in zip(arrays, dtypes, strict=True)
+    )
 
 
 def _spacing(dtype: str) -> float:

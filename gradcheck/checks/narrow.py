@@ -10,7 +10,7 @@ import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.evaluation import extent
-from gradcheck.checks.half import Half, OutOfRange
+from gradcheck.checks.half import Half, OutOfRange, rounded
 from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import Yardstick, moved_by_ulps
 from gradcheck.failures import Unsupported
@@ -38,8 +38,8 @@ def narrow_gradients_agree(subject: Subject) -> Outcome:
     if any(x.dtype.kind in "fc" and x.dtype != np.float64 for x in (*inputs, *plain)):
         return VACUOUS
     generator = subject.generator("narrow")
-    point = tuple(_rounded(x) for x in inputs)
-    cotangents = tuple(_rounded(u) for u in draw_like(plain, generator))
+    point = tuple(rounded(x, "float32") for x in inputs)
+    cotangents = tuple(rounded(u, "float32") for u in draw_like(plain, generator))
     both = _Both(subject, len(plain), point, cotangents)
     with np.errstate(all="ignore"):
         wide, narrow = both.wide((*point, *cotangents)), both.narrow((*point, *cotangents))
@@ -181,12 +181,6 @@ class _Both:
 
 def _narrowed(array: Array) -> Array:
     return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def _rounded(array: Array) -> Array:
-    """float64 numbers that float32 has too."""
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32).astype(np.float64) if array.dtype == np.float64 else array
 
 
 NARROW_GRADIENTS_AGREE = Claim(

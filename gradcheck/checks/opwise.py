@@ -16,7 +16,7 @@ from gradcheck.checks.evaluation import Evaluation, split
 from gradcheck.checks.laid import laid
 from gradcheck.checks.oracle import Judgement, Oracle, Wrong
 from gradcheck.checks.pushing import is_differentiable
-from gradcheck.failures import Unsupported
+from gradcheck.failures import OFF_DOMAIN, Unsupported
 from gradcheck.numeric import directions
 from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.numeric.differences import EPSILON, Floats
@@ -182,7 +182,7 @@ def op_by_op(subject: Subject, random: np.random.Generator) -> OpByOp:
     try:
         apart = taken_apart(subject)
         found = [_judged(local, random) for local in apart.steps]
-    except (Unsupported, ArithmeticError, ValueError, RuntimeError, IndexError) as error:
+    except (Unsupported, *OFF_DOMAIN) as error:
         return OpByOp(Judgement(Verdict.INCONCLUSIVE, f"op by op: {type(error).__name__}"))
     for local, judgement in zip(apart.steps, found, strict=True):
         if judgement.verdict is Verdict.DISAGREE:

@@ -30,6 +30,8 @@ WEAKEST = 1.0 / 32.0
 WEAK = 0.5
 # Sizes for which the line along the gradient would take more evaluations than a difference quotient for each entry.
 FEW, ENOUGH = 50, 100
+# Lines along which all inputs move together.
+LINES = directions.lines()
 # So many different values that fit into float32 are no coincidence.
 DISTINCT = 6
 
@@ -152,7 +154,7 @@ class Oracle:
         gradients = [np.concatenate([at.gradient(u)[k].reshape(-1) for k in order]) for u in cotangents]
         sizes = [sum(self.evaluation.point(k).size for k in group) for group in self.groups]
         found: list[Survey] = []
-        for line in range(directions.lines()):
+        for line in range(LINES):
             move = moves.drawn(self.evaluation, self.random, order, dense=shares and line > 0)
             if line:
                 move = self._aligned(move, cotangents[0])

@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.checks.evaluation import Evaluation
 from gradcheck.checks.move import Move
 from gradcheck.checks.viewpoint import Viewpoint, pulled
+from gradcheck.failures import OFF_DOMAIN
 from gradcheck.numeric.differences import Flags, Floats
 
 # How far the neighbours are, in units of the entries' sizes, and how much shorter than that a step is: beside
@@ -123,7 +124,7 @@ def surround(at: Viewpoint, move: Move, output: int, sizes: dict[int, Floats], h
             inputs = at.evaluation.moved_inputs(offset, distance, dense=True)
             try:
                 _look(at, at.evaluation.at(inputs), move, output, distance, hull)
-            except (ArithmeticError, ValueError, RuntimeError, IndexError):
+            except OFF_DOMAIN:
                 continue  # off the function's domain
             yield hull
 
@@ -175,7 +176,7 @@ def is_steady(at: Viewpoint, move: Move, u: Floats, numeric: float, gap: float) 
         try:
             curve = at.evaluation.at(inputs).along(move.directions, dense=True)
             rise = curve(h) - curve(-h)
-        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+        except OFF_DOMAIN:
             continue  # off the function's domain
         at.evaluations += 3
         slope = float(u[u != 0.0] @ rise[u != 0.0]) / (2.0 * h) if rise.size == u.size else np.nan

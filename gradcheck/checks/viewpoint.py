@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck.checks.evaluation import Evaluation, flat
 from gradcheck.checks.move import Move
 from gradcheck.checks.roundoff import highest_round_off, moved_by_ulps, rounded_to
+from gradcheck.failures import OFF_DOMAIN
 from gradcheck.numeric.derivative import Derivative
 from gradcheck.numeric.differences import DEEP, EFFORTS, NARROW, WIDE, Flags, Floats, Ladder
 from gradcheck.numeric.verdict import Comparison, compare
@@ -81,10 +82,10 @@ class Viewpoint:
     def _least(self) -> Floats | float:
         return np.maximum(self.floor, self.evaluation.floor) if self.evaluation.is_narrow else self.floor
 
-    def measure(self, ladder: Ladder, effort: int) -> Derivative:
-        """The derivative, with its evaluations counted."""
+    def measure(self, ladder: Ladder, effort: int, *, doubled: bool = False) -> Derivative:
+        """The derivative, with its evaluations counted; `doubled` as in `Ladder.doubled`."""
         before = ladder.evaluations
-        found = ladder.derivative(effort)
+        found = ladder.doubled(effort) if doubled else ladder.derivative(effort)
         self.evaluations += ladder.evaluations - before
         return found
 
@@ -118,22 +119,18 @@ class Viewpoint:
                 epsilon=self.evaluation.epsilon, least=least,
             )  # fmt: skip
 
-    def settled(
-        self, ladder: Ladder, move: Move, u: Floats, *, doubt: float = 0.0, least: float = 0.0
-    ) -> tuple[Derivative, Comparison]:
+    def settled(self, ladder: Ladder, move: Move, u: Floats, *, doubt: float = 0.0) -> tuple[Derivative, Comparison]:
         """The last word on one line: where a difference is beyond the estimate and no more, all that can be had is.
 
         That are steps beyond the inputs' own sizes, where noise counts less, and as many steps again between those.
         """
         found = self.measure(ladder, DEEP if move.deep else EFFORTS - 1)
-        result = self.compare(found, move, u, last=True, doubt=doubt, least=least)
+        result = self.compare(found, move, u, last=True, doubt=doubt)
         is_open = abs(result.analytic - result.numeric) > result.error and result.verdict is not Verdict.DISAGREE
         if not is_open or result.zero or self.evaluation.is_narrow or not found.smooth[u != 0.0].all():
             return found, result
-        before = ladder.evaluations
-        more = ladder.doubled(WIDE)
-        self.evaluations += ladder.evaluations - before
-        again = self.compare(more, move, u, last=True, doubt=doubt, least=least)
+        more = self.measure(ladder, WIDE, doubled=True)
+        again = self.compare(more, move, u, last=True, doubt=doubt)
         is_closer = again.verdict is Verdict.AGREE and again.error <= result.error
         return (more, again) if is_closer or again.verdict is Verdict.DISAGREE else (found, result)
 
@@ -150,7 +147,7 @@ class Viewpoint:
             if evaluation.size != self.evaluation.size:
                 return None
             return Viewpoint(evaluation, self.random, self.rtol, floor=self.floor)
-        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+        except OFF_DOMAIN:
             return None
 
     def _noise(self, u: Floats) -> dict[int, Floats]:
@@ -188,7 +185,7 @@ class Viewpoint:
         moved = moved_by_ulps(arrays, random, ulps, ties_hold=ties_hold, noise=self.evaluation.noise)
         try:
             found = pulled(self.evaluation.at(moved[:-1]), moved[-1])
-        except (ArithmeticError, ValueError, RuntimeError, IndexError):
+        except OFF_DOMAIN:
             return {}
         with np.errstate(all="ignore"):
             return {k: np.abs(g - expected[k]) for k, g in found.items()}

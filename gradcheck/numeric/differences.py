@@ -235,7 +235,8 @@ class Ladder:
     def _measured(self, effort: int) -> Derivative:
         if self._epsilon > NARROW:
             return self._narrow(SHORT_RUNS[effort] if self._epsilon > FEW_DIGITS else NARROW_RUNS[effort])
-        run, first = RUNS[effort], RUNS[effort].index(max(RUNS[effort][0], RUNS[EFFORTS - 1][0]))
+        run = RUNS[effort]
+        first = max(0, RUNS[EFFORTS - 1][0] - run[0])
         is_shorter = effort == 0 and self.noise is not None
         self._take(run if is_shorter else (*run, *NEARBY))
         if effort == 0:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gradcheck.checks import default_claims
+from gradcheck.checks.conventions import Operand, Same
 from gradcheck.drawing import RecordDraw
 from gradcheck.engines import registry
 from gradcheck.grammar import KINK, decode
 from gradcheck.plan import own_share
+from gradcheck.program import Array, Ref
 from gradcheck.runner import Bench, Skipped, check_program
 from gradcheck.verdict import Verdict
 from refengine import catalogue
 from refengine.op import Op
-from refengine.spec import Call, Interval, Kink
+from refengine.spec import Call, Kink
 
 ENGINE = registry.engine("refengine")
 CLAIM = default_claims().get("vjp_matches_numeric")
@@ -31,41 +33,6 @@ KINKS = [(op, kink) for op in catalogue.ops() for kink in op.kinks]
 DRAWABLE = [
     op for op in catalogue.ops() if op.differentiable and not op.boolean and any(map(op.accepts, [(), (2,), (2, 2)]))
 ]
-Array = np.ndarray[Any, Any]
-
-
-@dataclass(eq=False)
-class Operand:
-    """A tensor of the call: all entries are equal."""
-
-    values: Array
-    is_contiguous: bool = True
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.values.shape)
-
-    @property
-    def ndim(self) -> int:
-        return int(self.values.ndim)
-
-
-@dataclass
-class Same:
-    """Gives an op the first operand's own values for every other operand, so that all entries that meet are equal."""
-
-    values: Array
-    others: list[Operand] = field(default_factory=list)
-
-    def operand(self, draw: Any, shape: tuple[int, ...], domain: Interval, broadcast: bool) -> Any:
-        self.others.append(Operand(np.full(shape, self.values.reshape(-1)[0])))
-        return self.others[-1]
-
-    def constant(self, values: Sequence[float], shape: tuple[int, ...], dtype: str) -> Any:
-        return Operand(np.array(values, dtype=dtype).reshape(shape))
-
-    def known_mask(self, shape: tuple[int, ...]) -> Any:
-        return None
 
 
 @dataclass
@@ -108,11 +75,11 @@ def placed(op: Op, kink: Kink) -> Iterator[Placed]:
     generator = random.Random(f"{op.name} {kink.at}")
     for number in range(CALLS):
         size = 1 if number == 0 and kink.at != "tie" else 3
-        x = Operand(np.full((size,), 0.5 if kink.at == "tie" else kink.at, dtype=np.float64))
-        source = Same(x.values)
+        x = Operand(np.full((size,), 0.5 if kink.at == "tie" else kink.at, dtype=np.float64), Ref("x", 0))
+        source = Same([x])
         record = bytes(16) if number == 0 else generator.randbytes(16)
         call = op.sample(RecordDraw(record, 0, source), x)  # type: ignore[arg-type]
-        yield Placed(op, call, [x, *source.others])
+        yield Placed(op, call, source.operands)
 
 
 def direction(kink: Kink) -> Array:

@@ -16,7 +16,7 @@ from gradcheck.checks.opwise import taken_apart
 from gradcheck.checks.oracle import Wrong
 from gradcheck.checks.surrounding import PLACES, SAME, Hull, entries, sides, surround, ties, unit_sizes
 from gradcheck.checks.viewpoint import Viewpoint
-from gradcheck.failures import OFF_DOMAIN, Unsupported
+from gradcheck.failures import OFF_DOMAIN, Finding, Unsupported
 from gradcheck.numeric.derivative import KINK, NOT_FINITE
 from gradcheck.numeric.differences import EFFORTS, Flags, Floats
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
@@ -152,8 +152,7 @@ class _Kinks:
             if isinstance(settled, Hull):
                 if subject.program is None and not subject.is_rule:
                     return Outcome(Verdict.INCONCLUSIVE, COMPOSED)
-                wrong = self._wrong(suspect, settled)
-                return Outcome(Verdict.DISAGREE, finding=finding(subject, KINKS, wrong))
+                return Outcome(Verdict.DISAGREE, finding=self._finding(subject, suspect, settled))
             is_open = is_open or not settled
         return Outcome(Verdict.INCONCLUSIVE, KINK) if is_open else AGREED
 
@@ -232,8 +231,22 @@ class _Kinks:
         clear = (SHARP if is_whole else CLEAR) * (hull.high - hull.low)
         return hull.outside(suspect.value) > clear + blur
 
+    def _finding(self, subject: Subject, suspect: _Suspect, hull: Hull) -> Finding:
+        """What a report shows, and which way to move to see it."""
+        wrong = self._wrong(suspect, hull)
+        moving = suspect.move.directions
+        step = abs(float(moving[wrong.argument][wrong.entry]))
+        directions = tuple(
+            np.asarray(moving[k] / step if k in moving else np.zeros(x.shape), x.dtype)
+            for k, (x, d) in enumerate(zip(subject.inputs, subject.differentiable, strict=True))
+            if d and x.dtype.kind in "fc"
+        )
+        made = finding(subject, KINKS, wrong)
+        assert made.evidence is not None
+        return replace(made, evidence=replace(made.evidence, directions=directions))
+
     def _wrong(self, suspect: _Suspect, hull: Hull) -> Wrong:
-        """What a report shows: the projection of the gradient, and the nearest slope."""
+        """The projection of the gradient, and the nearest slope."""
         places = [(k, tuple(int(n) for n in i)) for k, v in suspect.move.directions.items() for i in np.argwhere(v)]
         k, entry = places[0]
         step = abs(float(suspect.move.directions[k][entry]))

@@ -84,6 +84,11 @@ class _At:
         first, second = len(self.inputs), len(self.inputs) + len(self.cotangents)
         return replace(self, inputs=arrays[:first], cotangents=arrays[first:second], directions=arrays[second:])
 
+    def everywhere(self) -> Arrays:
+        """The directions, and none in the inputs that are empty: one for each that is differentiated."""
+        given = dict(zip(self.where, self.directions, strict=True))
+        return tuple(given.get(k, self.inputs[k]) for k in positions(self.subject) if self.inputs[k].dtype.kind == "f")
+
     def leaves(self) -> tuple[Any, ...]:
         """The inputs that move, as tensors that require grad."""
         return tuple(self._tensors([self.inputs[k] for k in self.where], requires_grad=True))
@@ -248,7 +253,7 @@ def _disagreement(at: _At, found: dict[Way, Arrays], way: Way, k: int, entry: tu
         inputs=at.inputs,
         way=_WAYS[way],
         cotangents=at.cotangents,
-        directions=at.directions,
+        directions=at.everywhere(),
     )
 
 

@@ -25,6 +25,13 @@ _ENTRIES = 20_000
 _SEED = 0
 # float16 and bfloat16 have a larger spacing at 1, float32 and float64 a smaller one.
 _COARSE = 1e-4
+_DERIVATIVES = ("analytic", "numerical")
+_COMPARED = {
+    **dict.fromkeys(("GC101", "GC102", "GC103", "GC104", "GC105", "GC109"), _DERIVATIVES),
+    "GC106": ("first", "second"),
+    "GC107": ("gradient", "nearest"),
+}
+"""What a script calls the two numbers that it compares."""
 # Stands for the call until the names of the script's own are settled.
 _CALL = "__call__"
 
@@ -109,7 +116,8 @@ class _Draft:
         for body in self._bodies():
             source = self._source(body)
             end = outcome(source, self._library(), self.root)
-            if end.code == 1 and (self.is_random or "derivative(" not in body or self._is_same(end)):
+            is_estimated = "derivative(" in body or self.finding.code == "GC107"
+            if end.code == 1 and (self.is_random or not is_estimated or self._is_same(end)):
                 return source
             tried = tried or end.said
         raise Unwritable(f"a script does not show it: {tried}")
@@ -300,8 +308,10 @@ class _Draft:
             # A sign in an integer dtype would bring the number that it moves to the default one.
             yield name, what, [v.astype(np.float64) if name == "signs" else v for v in shown.directions]
         if shown.second:
-            name = "seconds" if self.finding.code == "GC104" else "others"
+            name = "seconds" if self.finding.code in ("GC104", "GC109") else "others"
             yield name, "Cotangents of the gradients." if name == "seconds" else "Other cotangents.", shown.second
+        if shown.third:
+            yield "thirds", "Cotangents of the second derivatives.", shown.third
         if shown.others:
             yield "other_point", "The inputs of another call.", shown.others
 
@@ -311,7 +321,7 @@ class _Draft:
         if finding.entry is None and "K" in self._template():
             k, what = (shown.output, "output") if shown.position is None else (shown.position, "input")
             lines.append(f"K = {k}  # the {what}")
-        elif finding.entry is not None and shown.position is not None:
+        elif finding.entry is not None and shown.position is not None and "ENTRY" in self._template():
             lines.append(
                 f"K, ENTRY = {shown.position}, {finding.entry}  # the entry of the gradient of x{shown.position}"
             )
@@ -367,13 +377,16 @@ class _Draft:
         if finding.code in replaced:
             return replaced[finding.code].replace("{result}", result)
         if finding.code == "GC105":
-            own = "pulled(x, [y for y, _ in pairs], [v for _, v in pairs])[WANTED.index(K)]"
+            own = "pulled(x, outputs, cotangents())[WANTED.index(K)]"
             return templates.BATCHED.replace("{result}", own if shown.output is None else "outputs[K]")
         plain = {
             "GC101": templates.GRADIENT,
             "GC102": templates.FORWARD_MODE,
             "GC103": templates.LINEAR,
             "GC104": templates.SECOND_ORDER,
+            "GC106": templates.MIXED.replace("{way}", shown.way.replace(" ", "_")),
+            "GC107": templates.KINK,
+            "GC109": templates.THIRD_ORDER,
             "GC603": templates.SUBSET,
             "GC604": templates.UNUSED,
             "GC702": templates.NARROW.replace("{narrow}", f"torch.{_narrow(shown.way)}"),
@@ -385,10 +398,12 @@ class _Draft:
     def _bodies(self) -> Iterator[str]:
         """The last part, in the ways that there are to difference."""
         body = self._template()
+        if "inner(" in body:
+            body = templates.INNER.lstrip() + "\n" + body
         if "found" not in body:
             yield body + ('\nprint("agrees now")\n' if self.finding.code == "GC203" else "")
             return
-        first, second = ("analytic", "numerical") if self.finding.code.startswith("GC1") else ("found", "expected")
+        first, second = _COMPARED.get(self.finding.code, ("found", "expected"))
         if "derivative(" not in body:
             error = self.finding.error
             bound = repr(float(error)) if error is not None and math.isfinite(error) else "0.0"

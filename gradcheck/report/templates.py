@@ -20,15 +20,28 @@ def recorded(x, u):
     return [y for y, _ in pairs], [v for _, v in pairs]
 
 
-def pulled(x, ys, vs, **options):
-    """One gradient for each input in WANTED; None, which says "not connected", as zeros."""
-    wanted = [x[k] for k in WANTED]
+def towards(wanted, ys, vs, **options):
+    """One gradient for each of these tensors; None, which says "not connected", as zeros."""
+    pairs = [(y, v) for y, v in zip(ys, vs) if y.requires_grad]
+    ys, vs = [y for y, _ in pairs], [v for _, v in pairs]
     found = torch.autograd.grad(ys, wanted, vs, allow_unused=True, **options) if ys else [None] * len(wanted)
     return [torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found)]
 
 
+def pulled(x, ys, vs, **options):
+    """One gradient for each input in WANTED."""
+    return towards([x[k] for k in WANTED], ys, vs, **options)
+
+
 def gradients(x, u, **options):
     return pulled(x, *recorded(x, u), **options)
+'''
+
+INNER = '''
+def inner(a, b):
+    """The sum of the products of all entries, in double precision; what is multiplied by 0 may be infinite."""
+    pairs = zip(a, b)
+    return sum(v * y for s, t in pairs for v, y in zip(s.flatten().tolist(), t.flatten().tolist()) if v)
 '''
 
 # Ridders' method: its table is extrapolated to step 0. A difference that happens to be 0 must not pass for an exact
@@ -47,12 +60,6 @@ def derivative(value, step):
                 best, error = row[-1], gap
         above, step = row, step / 2
     return best, error
-
-
-def inner(a, b):
-    """The sum of the products of all entries, in double precision; what is multiplied by 0 may be infinite."""
-    pairs = zip(a, b)
-    return sum(v * y for s, t in pairs for v, y in zip(s.flatten().tolist(), t.flatten().tolist()) if v)
 '''
 SIDES = (
     {"ends": "value(-step), value(step)", "width": "2", "base": "4"},
@@ -112,21 +119,55 @@ expected, found = [pulled(x, *outputs, retain_graph=True)[WANTED.index(K)][ENTRY
 error = 1e-9 * abs(expected)
 """
 
-FORWARD_MODE = '''
-def inner(a, b):
-    """The sum of the products of all entries."""
-    pairs = zip(a, b)
-    return sum(v * y for s, t in pairs for v, y in zip(s.flatten().tolist(), t.flatten().tolist()))
+# J v; with a history where the inputs have one.
+ALONG = '''
+def along(x, directions):
+    """How the outputs change along directions of the inputs in WANTED, by forward mode."""
+    x = list(x)
+    with forward_ad.dual_level():
+        for k, v in zip(WANTED, directions):
+            x[k] = forward_ad.make_dual(x[k], v)
+        pairs = [forward_ad.unpack_dual(y) for y in function(*x)]
+    return [torch.zeros_like(p) if t is None else t for p, t in pairs]
+'''
 
+FORWARD_MODE = (
+    ALONG
+    + """
 
 found = inner(gradients(leaves(point()), cotangents()), directions())  # reverse mode
-x = point()
-with forward_ad.dual_level():
-    for k, v in zip(WANTED, directions()):
-        x[k] = forward_ad.make_dual(x[k], v)
-    pairs = [forward_ad.unpack_dual(y) for y in function(*x)]
-expected = inner(cotangents(), [torch.zeros_like(p) if t is None else t for p, t in pairs])
-'''
+expected = inner(cotangents(), along(point(), directions()))
+"""
+)
+
+MIXED = (
+    ALONG
+    + """
+
+def reverse_over_reverse():
+    x = leaves(point())
+    return pulled(x, gradients(x, cotangents(), create_graph=True), directions())
+
+
+def forward_over_reverse():
+    x = leaves(point())
+    with forward_ad.dual_level():
+        for k, v in zip(WANTED, directions()):
+            x[k] = forward_ad.make_dual(x[k], v)
+        pairs = [forward_ad.unpack_dual(g) for g in gradients(x, cotangents(), create_graph=True)]
+    return [torch.zeros_like(p) if t is None else t for p, t in pairs]
+
+
+def reverse_over_forward():
+    x = leaves(point())
+    return pulled(x, along(x, directions()), cotangents())
+
+
+# The second derivative along the directions, in two ways.
+found = reverse_over_reverse()[WANTED.index(K)][ENTRY].item()
+expected = {way}()[WANTED.index(K)][ENTRY].item()
+"""
+)
 
 LINEAR = """
 def gradient(u):
@@ -149,13 +190,67 @@ def value(step):
 
 
 x, u = leaves(point()), [v.requires_grad_() for v in cotangents()]
-pairs = [(g, v) for g, v in zip(gradients(x, u, create_graph=True), seconds()) if g.requires_grad]
-found = 0.0
-if pairs:
-    ys, vs = zip(*pairs)
-    (second,) = torch.autograd.grad(list(ys), [[*x, *u][K]], list(vs), allow_unused=True)
-    found = 0.0 if second is None else second[ENTRY].item()
+first = gradients(x, u, create_graph=True)
+found = towards([[*x, *u][K]], first, seconds())[0][ENTRY].item()
 expected, error = derivative(value, STEP)
+'''
+
+THIRD_ORDER = '''
+def second(x, u, w, **options):
+    """The derivatives of <w, gradients> in the inputs in WANTED and in their cotangents u."""
+    return towards([*(x[k] for k in WANTED), *u], gradients(x, u, create_graph=True), w, **options)
+
+
+def parts(tensors):
+    """Inputs, cotangents and cotangents of the gradients."""
+    first, last = len(point()), len(point()) + len(cotangents())
+    return leaves(tensors[:first]), [v.requires_grad_() for v in tensors[first:last]], tensors[last:]
+
+
+def value(step):
+    """The sum of the second derivatives times their cotangents, with that entry moved."""
+    held = [t.contiguous().clone() for t in [*point(), *cotangents(), *seconds()]]
+    held[K][ENTRY] += step
+    return inner(thirds(), second(*parts(held)))
+
+
+x, u, w = parts([*point(), *cotangents(), *(v.requires_grad_() for v in seconds())])
+found = towards([[*x, *u, *w][K]], second(x, u, w, create_graph=True), thirds())[0][ENTRY].item()
+expected, error = derivative(value, STEP)
+'''
+
+KINK = '''
+def nearby():
+    """The inputs, moved at random by a thousandth of each entry; a zero by one of the smallest entry, or of 1."""
+    x = point()
+    for k in WANTED:
+        size = x[k].abs()
+        least = min([v for v in size.flatten().tolist() if v], default=1.0)
+        size = torch.where(size > 0, size, torch.full_like(size, least))
+        x[k] = x[k] + 2.0**-10 * size * (2 * torch.rand(size.shape, dtype=size.dtype) - 1)
+    return x
+
+
+def slope(x):
+    """The slope along the direction, by differences of two widths; nan where there is a kink in between."""
+
+    def value(step):
+        moved = list(x)
+        for k, v in zip(WANTED, directions()):
+            moved[k] = moved[k] + step * v
+        return inner(cotangents(), function(*moved))
+
+    wide, narrow = [(value(h) - value(-h)) / (2 * h) for h in (2.0**-18, 2.0**-19)]
+    return narrow if abs(wide - narrow) <= 1e-3 * max(abs(wide), abs(narrow)) else nan
+
+
+# What gradients at a kink may be lies between the slopes beside it. Neighbours come first: function may seed.
+torch.manual_seed(0)
+neighbours = [nearby() for _ in range(100)]
+slopes = [v for v in map(slope, neighbours) if v == v]
+found = inner(gradients(leaves(point()), cotangents()), directions())
+expected = min(max(found, min(slopes)), max(slopes))  # the nearest
+print(f"slopes nearby lie between {min(slopes):.6g} and {max(slopes):.6g}")
 '''
 
 UNTOUCHED = """
@@ -180,16 +275,14 @@ judge("forward", before, state(named))
 UNTOUCHED_BACKWARD = """u = cotangents()
 named |= {f"the cotangent of output {k}": v for k, v in enumerate(u)}
 before = state(named)
-pairs = [(y, v) for y, v in zip(outputs, u) if y.requires_grad]
-pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
+pulled(x, outputs, u)
 judge("backward", before, state(named))
 """
 
 UNUSED = '''
 def result(outputs, u):
     """The number that is wrong."""
-    pairs = [(y, v) for y, v in zip(outputs, u) if y.requires_grad]
-    return pulled(x, [y for y, _ in pairs], [v for _, v in pairs])[WANTED.index(K)][ENTRY].item()
+    return pulled(x, outputs, u)[WANTED.index(K)][ENTRY].item()
 
 
 x = leaves(point())
@@ -200,9 +293,9 @@ found = result([outputs[k] for k in USED], [cotangents()[k] for k in USED])
 '''
 UNUSED_RAISED = """
 x = leaves(point())
-pairs = [(function(*x)[k], cotangents()[k]) for k in USED]
+outputs = function(*x)
 try:
-    pulled(x, [y for y, _ in pairs], [v for _, v in pairs])
+    pulled(x, [outputs[k] for k in USED], [cotangents()[k] for k in USED])
 except Exception as error:
     print(f"the backward pass raised {type(error).__name__}: {error}")
     sys.exit(1)
@@ -223,7 +316,6 @@ def one_by_one(x):
 
 def result(outputs, x):
     """The number that is wrong."""
-    pairs = [(y, v) for y, v in zip(outputs, cotangents()) if y.requires_grad]
     return {result}[ENTRY].item()
 
 
@@ -329,7 +421,7 @@ def own_names() -> frozenset[str]:
     """The names that a script gives to things of its own, which those of the user's might hide."""
     texts = [text for name, text in globals().items() if name.isupper() and isinstance(text, str)]
     found = {"WANTED", "K", "ENTRY", "STEP", "FACTORS", "TIMES", "SUBSET", "function", "point", "cotangents"}
-    found |= {"directions", "signs", "seconds", "others", "other_point"}
+    found |= {"directions", "signs", "seconds", "thirds", "others", "other_point"}
     for statement in ast.parse("".join(texts)).body:
         if isinstance(statement, ast.FunctionDef):
             found.add(statement.name)

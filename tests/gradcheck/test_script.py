@@ -78,9 +78,8 @@ def values(said):
 # Every planted mistake -----------------------------------------------------------------------------------------------
 
 
-def mended(source, planted):
+def mended(source, wrong, right):
     """The script with the right Function under the wrong one's name."""
-    wrong, right = planted.wrong.__self__, planted.right.__self__
     mark = "WANTED = "
     assert mark in source
     return source.replace(mark, f"{inspect.getsource(right)}\n\n{wrong.__name__} = {right.__name__}\n\n\n{mark}", 1)
@@ -101,7 +100,7 @@ def planted_ends(tmp_path_factory):
             )
             assert not problem, (planted.name, finding.code, problem)
             cases.append((f"{planted.name} {finding.code}", finding))
-            sources += [source, mended(source, planted)]
+            sources += [source, mended(source, planted.wrong.__self__, planted.right.__self__)]
     found = ends(tmp_path_factory.mktemp("planted"), sources)
     return [(*case, *found[2 * k : 2 * k + 2]) for k, case in enumerate(cases)]
 
@@ -283,6 +282,124 @@ class Marked(Function):
         return g * x
 
 
+class CubeForwards(Function):
+    """The graph of the forward rule does not know that it depends on x."""
+
+    @staticmethod
+    def forward(x, n):
+        return x**n
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+        ctx.n = inputs[1]
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return ctx.n * g * x ** (ctx.n - 1), None
+
+    @staticmethod
+    def jvp(ctx, t, _):
+        (x,) = ctx.saved_tensors
+        return ctx.n * t * x.detach() ** (ctx.n - 1)
+
+
+class RightForwards(CubeForwards):
+    """The right twin."""
+
+    @staticmethod
+    def jvp(ctx, t, _):
+        (x,) = ctx.saved_tensors
+        return ctx.n * t * x ** (ctx.n - 1)
+
+
+class Relu(Function):
+    """At 0 the gradient is 2, which is no slope nearby."""
+
+    SLOPE = 2.0
+
+    @classmethod
+    def forward(cls, ctx, x, y):
+        ctx.save_for_backward(x)
+        return x.relu() * 1, y * 3
+
+    @classmethod
+    def backward(cls, ctx, g, h):
+        (x,) = ctx.saved_tensors
+        return g * re.where(x == 0, cls.SLOPE * re.ones_like(x), (x > 0).to(x.dtype)), 3 * h
+
+
+class RightRelu(Relu):
+    """Any slope in [0, 1] is right."""
+
+    SLOPE = 0.5
+
+
+class RowMax(Function):
+    """All of the gradient to each of equal entries."""
+
+    @staticmethod
+    def forward(ctx, x):
+        out = x.amax(-1, keepdim=True)
+        ctx.save_for_backward(x, out)
+        return out
+
+    @staticmethod
+    def backward(ctx, g):
+        x, out = ctx.saved_tensors
+        return g * (x == out).to(g.dtype)
+
+
+class RightRowMax(RowMax):
+    """An equal part to each."""
+
+    @staticmethod
+    def backward(ctx, g):
+        x, out = ctx.saved_tensors
+        ties = (x == out).to(g.dtype)
+        return g * ties / ties.sum(-1, keepdim=True)
+
+
+class SlopeOfQuartic(Function):
+    """The graph of its own gradient does not know that it depends on x."""
+
+    @staticmethod
+    def forward(ctx, g, x):
+        ctx.save_for_backward(g, x)
+        return 4 * g * x**3
+
+    @staticmethod
+    def backward(ctx, h):
+        g, x = ctx.saved_tensors
+        return 4 * h * x**3, 12 * h * g * x.detach() ** 2
+
+
+class Quartic(Function):
+    """Its backward is a Function of its own, the third derivative of which is wrong."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**4
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return SlopeOfQuartic.apply(g, x)
+
+
+class RightQuartic(Quartic):
+    """All of it is recorded."""
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return 4 * g * x**3
+
+
+TIED = re.tensor([[1.0, 1.0, -2.0], [3.0, 0.5, 0.0]])
 CLAIMS = (
     (Square, "GC101"), (Refusing, "GC101"), (Marked, "GC101"), (Sine, "GC102"), (Absolute, "GC103"), (Cube, "GC104"),
     (Doubled, "GC203"), (Rows, "GC301"), (Exponential, "GC602"),
@@ -327,6 +444,29 @@ def test_it_says_on_top_which_claim_does_not_hold_and_where(reference_ends):
     assert first.startswith('"""GC101 vjp_matches_numeric: ')
     assert "Square.apply(x0) (" in third
     assert "in Square.backward)" in third
+
+
+TWINS = (
+    (CubeForwards, RightForwards, "GC106", (POINT, 3)), (Relu, RightRelu, "GC107", (POINT, TIED)),
+    (RowMax, RightRowMax, "GC107", (TIED,)), (Quartic, RightQuartic, "GC109", (POINT,)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "right", "code", "arguments"), TWINS, ids=[wrong.__name__ for wrong, *_ in TWINS])
+def test_of_modes_kinks_and_third_derivatives_there_are_scripts_that_the_right_twin_ends_with_0(
+    wrong, right, code, arguments, tmp_path
+):
+    finding = finding_of(wrong, *arguments, claims=code)
+    source, problem = function_script(finding, function=wrong, arguments=arguments, engine="refengine")
+    assert (finding.code, problem) == (code, "")
+    changed = mended(source, wrong, right)
+    assert changed != source
+    shown, (code, said) = ends(tmp_path, [source, changed], "torch")
+    assert shown[0] == 1
+    numbers = [float(line.split()[1]) for line in shown[1].splitlines() if not line.startswith("slopes")]
+    np.testing.assert_allclose(numbers, [finding.analytic, finding.numeric], rtol=1e-4)
+    assert code == 0, said
+    assert "agrees now" in said
 
 
 # What a Function names -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gradcheck.checks.passes import contiguous, dense, draw_like, positions, pul
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported, named
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -52,7 +53,7 @@ def vmap_equals_a_loop(subject: Subject) -> Outcome:
             raise Unsupported(f"vmap raises {named(error)}") from error
         expected = _yardstick(subject, axes, batch, cotangents, generator)
         if not expected.is_finite:
-            return Outcome(Verdict.INCONCLUSIVE, "not finite")
+            return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
         mismatch = expected.mismatch(found)
         if mismatch is not None:
             return _found(subject, mismatch, len(plain), axes, batch, cotangents)

@@ -11,6 +11,7 @@ from gradcheck.checks.claim import Claim, Subject, coarsest, disagreement
 from gradcheck.checks.passes import dense, draw_like, positions, pulled, run
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.engines.base import Capability
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -39,7 +40,7 @@ def jvp_agrees_with_vjp(subject: Subject) -> Outcome:
     tangents = [pushed(subject, inputs, v) for v in directions]
     gradients = [pulled(subject, inputs, u)[len(plain) :] for u in cotangents]
     if not all(np.isfinite(a).all() for group in (*tangents, *gradients) for a in group):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     for v, jv in zip(directions, tangents, strict=True):
         for u, jtu in zip(cotangents, gradients, strict=True):
             forward, reverse = inner(u, jv), inner(jtu, v)

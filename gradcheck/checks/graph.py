@@ -11,6 +11,7 @@ from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import dense, draw_like, filled, linearized, place, positions, pulled, run, wanted
 from gradcheck.checks.roundoff import Mismatch, Yardstick
 from gradcheck.engines.base import Capability
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -27,7 +28,7 @@ def gradients_accumulate(subject: Subject) -> Outcome:
     alone = _gradients(subject, inputs, first, generator)
     both = _gradients(subject, inputs, first, generator, second)
     if not (alone.is_finite and both.is_finite):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     for times, accumulated in enumerate(_backward_twice(subject, inputs, first), start=1):
         found = alone.mismatch(accumulated, times=times)
         if found is not None:
@@ -51,7 +52,7 @@ def graphs_do_not_interfere(subject: Subject) -> Outcome:
     cotangents = draw_like(plain, generator)
     alone = [_gradients(subject, point, cotangents, generator) for point in (inputs, others)]
     if not all(expected.is_finite for expected in alone):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     engine = subject.engine
     both = [linearized(subject, point) for point in (inputs, others)]
     if [y.shape for y in both[0].outputs] != [y.shape for y in both[1].outputs]:

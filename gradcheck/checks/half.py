@@ -11,6 +11,7 @@ import numpy as np
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.passes import draw_like, pulled
 from gradcheck.failures import Unsupported
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.numeric.differences import Floats
 from gradcheck.program import Array
 
@@ -152,9 +153,9 @@ class Half:
                 columns = zip(wide, narrow, truth, single, strict=True)
                 pairs.append([(w.ravel(), (n - w).ravel(), ratio * (s - t).ravel()) for w, n, t, s in columns])
             elif not number:
-                raise OutOfRange("not finite")
+                raise OutOfRange(NOT_FINITE)
         if len(pairs) < _POINTS // 2:
-            raise OutOfRange("not finite")
+            raise OutOfRange(NOT_FINITE)
         shapes = tuple(array.shape for array in wide)
         limits = HALVES[self.coarsest]
         series = [_series(rows, *limits) for rows in zip(*pairs, strict=True)]

@@ -10,6 +10,7 @@ from gradcheck.checks.passes import draw_like, place, positions, pulled, run, va
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, Yardstick
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import Unsupported
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.rewrite import REWRITES, functional
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -43,7 +44,7 @@ def inplace_equals_out_of_place(subject: Subject) -> Outcome:
         noise=subject.noise,
     )
     if not expected.is_finite:
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     found = expected.mismatch(pulled(subject, subject.inputs, cotangents))
     if found is not None:
         return _differs(subject, found, len(plain))

@@ -11,6 +11,7 @@ from gradcheck.checks.passes import contiguous, dense, draw_like, positions, pul
 from gradcheck.checks.roundoff import ANOTHER_WAY, Mismatch, NotFinite, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported, named
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -29,7 +30,7 @@ def layout_does_not_matter(subject: Subject) -> Outcome:
         return VACUOUS
     reference = _yardstick(subject, inputs, cotangents, generator)
     if not reference.is_finite:
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     refused: Unsupported | None = None
     trials = [(what, changed, cotangents) for what, changed in _changed_inputs(inputs, subject.inputs)]
     trials += [(what, inputs, seeds) for what, seeds in _cotangent_layouts(cotangents)]

@@ -16,6 +16,7 @@ from gradcheck.checks.passes import dense, draw_like, positions, run
 from gradcheck.checks.roundoff import Computation, Yardstick
 from gradcheck.engines.base import Capability
 from gradcheck.failures import Unsupported
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -178,7 +179,7 @@ def _compared(at: _At, generator: np.random.Generator) -> Outcome:
     if len(found) == 1:
         raise Unsupported(refused[0])
     if not all(np.isfinite(h).all() for arrays in found.values() for h in arrays):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     noise = at.subject.noise
     if not all(_is_near(h, g, noise) for arrays in found.values() for h, g in zip(arrays, found[_FIRST], strict=True)):
         worst = _worst(at, found, generator)

@@ -14,6 +14,7 @@ from gradcheck.checks.half import Half, OutOfRange, rounded
 from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import Yardstick, moved_by_ulps
 from gradcheck.failures import Unsupported
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -46,7 +47,7 @@ def narrow_gradients_agree(subject: Subject) -> Outcome:
     if [a.shape for a in wide] != [a.shape for a in narrow]:
         raise Unsupported("its shapes depend on the dtype")
     if not all(np.isfinite(a).all() for a in (*wide, *narrow)):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     if both.is_near(wide, narrow):
         single = AGREED if any(g.any() for g in wide[len(plain) :]) else VACUOUS
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import dense, draw_like, positions, pulled
 from gradcheck.checks.roundoff import fills_float32, moved_by_ulps
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -48,7 +49,7 @@ def works_in_its_inputs_precision(subject: Subject) -> Outcome:
     up, down = (moved_by_ulps(point, np.random.default_rng(seed), move / _EPS) for move in (_UP, -_DOWN))
     above, below = _at(subject, up), _at(subject, down)
     if not all(np.isfinite(array).all() for array in (*above, *middle, *below)):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     noisy = [k for k, triple in enumerate(zip(above, middle, below, strict=True)) if _is_noisy(*triple)]
     if noisy and casts:
         return _found(subject, noisy[0], point, up, f"the engine saw {casts[0]}")

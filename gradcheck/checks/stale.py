@@ -13,6 +13,7 @@ from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import draw_like, place, wanted
 from gradcheck.engines.base import Capability, Engine
 from gradcheck.failures import said
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array, Program, Ref, Step, lookup, refs
 from gradcheck.rewrite import memories
 from gradcheck.values import is_expanded
@@ -54,7 +55,7 @@ def stale_save_raises(subject: Subject) -> Outcome:
     cotangents = draw_like(arrays, subject.generator("stale"))
     expected = _backward(subject, outputs, leaves, cotangents)
     if not all(np.isfinite(g).all() for g in expected if g is not None):
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     targets = list(_targets(subject, program, values))
     order = subject.generator("stale order").permutation(len(targets))
     chosen = sorted((targets[k] for k in order), key=lambda t: (t.must_raise is None, not t.must_pass))[:TRIES]

@@ -13,6 +13,7 @@ from gradcheck.checks.claim import Claim, Subject, disagreement
 from gradcheck.checks.passes import dense, draw_like, filled, linearized, positions, pulled
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.failures import Unsupported, named
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -34,7 +35,7 @@ def each_subset_gets_its_gradients(subject: Subject) -> Outcome:
     cotangents = draw_like(plain, generator)
     expected = gradient_yardstick(subject, inputs, cotangents, generator, "where all inputs require grad")
     if not expected.is_finite:
-        return Outcome(Verdict.INCONCLUSIVE, "not finite")
+        return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
     for chosen in _subsets(whole, generator):
         outcome = _compared(subject, chosen, inputs, cotangents, expected)
         if outcome is not None:

@@ -11,6 +11,7 @@ from gradcheck.checks.passes import dense, draw_like, filled, linearized, positi
 from gradcheck.checks.roundoff import Yardstick
 from gradcheck.checks.subsets import gradient_yardstick
 from gradcheck.failures import Unsupported, named
+from gradcheck.numeric.derivative import NOT_FINITE
 from gradcheck.program import Array
 from gradcheck.verdict import AGREED, VACUOUS, Outcome, Verdict
 
@@ -34,7 +35,7 @@ def unused_outputs_count_as_zero(subject: Subject) -> Outcome:
         zeroed = tuple(u if is_used else np.zeros_like(u) for u, is_used in zip(cotangents, used, strict=True))
         expected = gradient_yardstick(subject, inputs, zeroed, generator, "where all outputs are used")
         if not expected.is_finite:
-            return Outcome(Verdict.INCONCLUSIVE, "not finite")
+            return Outcome(Verdict.INCONCLUSIVE, NOT_FINITE)
         outcome = _compared(subject, inputs, cotangents, used, expected)
         if outcome is not None:
             return outcome

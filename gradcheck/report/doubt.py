@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOISE, NOT_FINITE
+from gradcheck.numeric.derivative import EDGE, KINK, NEAR_KINK, NOISE, NOT_FINITE, ONE_SIDED
 from gradcheck.report.function import FunctionResult, Status
 from gradcheck.report.terminal import TOO_OFTEN
 
@@ -18,6 +18,7 @@ _REMEDIES = (
     (NEAR_KINK, f"its kinks are too close: call it in a test with values away from them, or keep to others, {_DOMAIN}"),
     (KINK, f"it was looked at where it has kinks: call it in a test with values away from them, or {_DOMAIN}"),
     (EDGE, f"it was looked at where its values end or explode: say where values may lie, {_DOMAIN}"),
+    (ONE_SIDED, f"it was looked at where its domain ends, which its gradient does not tell: keep inside, {_DOMAIN}"),
     (NOT_FINITE, f"values or gradients were not finite: say where values may lie, {_DOMAIN}"),
     (NOISE, "its values have too few digits: use float64, or say what is enough, @pytest.mark.gradcheck(rtol=1e-3)"),
     ("random", "it draws random numbers of its own: let it take them as an argument, so that they can be held"),

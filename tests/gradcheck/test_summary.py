@@ -137,6 +137,7 @@ def test_what_the_baseline_knows_to_be_inconclusive_is_said_in_short() -> None:
         ("kink", "kinks"),
         ("kink nearby", "too close"),
         ("pole or domain edge", "explode"),
+        ("not the derivative from inside the domain", "keep inside"),
         ("not finite", "finite"),
         ("noise", "rtol"),
         ("random: the forward draws random numbers", "argument"),

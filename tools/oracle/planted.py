@@ -13,8 +13,6 @@ from tools.oracle.pool import Asked, Task, spread
 
 # The right twin is asked with one seed in so many: it takes the whole of its allowance each time.
 TWIN_SHARE = 4
-# JAX compiles for each shape, so that one question takes seconds: it is asked with one seed in so many.
-JAX_SHARE = 10
 
 
 @dataclass(slots=True)
@@ -55,15 +53,9 @@ def measure(asked: Asked, say: Callable[[str], None]) -> list[Plant]:
     from tests.planted import harness
 
     names = [(one.engine, one.name) for one in harness.everything()]
-    tasks = [
-        Task(f"{engine} {name}", planted, (engine, name, asked.seed, _seeds(engine, asked))) for engine, name in names
-    ]
+    tasks = [Task(f"{engine} {name}", planted, (engine, name, asked.seed, asked.seeds)) for engine, name in names]
     found = {(one.engine, one.name): one for one in spread(tasks, asked.jobs, say)}
     return [found[key] for key in names]
-
-
-def _seeds(engine: str, asked: Asked) -> int:
-    return max(1, asked.seeds // JAX_SHARE) if engine == "jax" else asked.seeds
 
 
 def planted(engine: str, name: str, seed: int, seeds: int) -> Plant:

@@ -36,7 +36,7 @@ def section(data: Data) -> tuple[list[str], list[tuple[str, str, bool]]]:
         *_list_of("Named otherwise", [_unnamed(one) for one in data if one["named"] < one["caught"]]),
     ]
     targets = [
-        (f"{len(data)} planted mistakes caught with {seeds} seeds each", f"{caught:,} of {tried:,}", 0 < tried == caught),
+        (f"{len(data)} planted mistakes caught, {seeds} seeds each", f"{caught:,} of {tried:,}", 0 < tried == caught),
         ("no alarm on their right twins", f"{alarms} in {twins:,}", alarms == 0),
         ("the diagnosis names the mistake in at least 80 %", share(named, caught), named >= DIAGNOSED * max(caught, 1)),
     ]

@@ -10,7 +10,9 @@ from refengine.op import Op
 from refengine.ops import (
     activation,
     arithmetic,
+    classification,
     comparison,
+    convolution,
     elementwise,
     extremum,
     gathering,
@@ -39,12 +41,14 @@ TOPICS = (
     repetition,
     joining,
     linalg,
+    convolution,
     comparison,
     indexing,
     gathering,
     scattering,
     normalization,
     loss,
+    classification,
 )
 
 

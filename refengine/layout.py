@@ -1,8 +1,9 @@
-"""Pure functions on shapes, strides (in elements) and offsets: axes, broadcasting, contiguity, views, overlap."""
+"""Pure functions on shapes, strides (in elements), offsets: axes, broadcasting, contiguity, views, overlap, windows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -201,3 +202,39 @@ def permutation(dims: Iterable[Any], ndim: int) -> Shape:
     if len(wanted) != ndim or len(set(wanted)) != ndim:
         raise ShapeError(f"permute: expected each of the {ndim} dimensions once, got dims={tuple(dims)}")
     return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How a window moves over the last axes of an array; each tuple has one number for each of these axes.
+
+    Attributes
+    ----------
+    kernel : tuple of int
+        How many entries the window sees.
+    stride : tuple of int
+        How far it moves from one place to the next.
+    dilation : tuple of int
+        How far the entries that it sees lie apart.
+    before : tuple of int
+        How many zeros stand in front of the array; behind it stand as many as the last window reaches.
+    count : tuple of int
+        How many places it takes.
+    """
+
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    before: Shape
+    count: Shape
+
+    @property
+    def extent(self) -> Shape:
+        """The sizes of what the windows reach over, zeros included."""
+        axes = zip(self.count, self.stride, self.dilation, self.kernel, strict=True)
+        return tuple((count - 1) * stride + dilation * (size - 1) + 1 for count, stride, dilation, size in axes)
+
+    def places(self, tap: Shape) -> tuple[slice, ...]:
+        """Where, in what the windows reach over, the entries lie that they see at one place of the kernel."""
+        axes = zip(tap, self.dilation, self.stride, self.count, strict=True)
+        return tuple(slice(k * d, k * d + (count - 1) * step + 1, step) for k, d, step, count in axes)

@@ -157,6 +157,7 @@ backward pass, and only that is version-checked. *Kinks*: where the derivative j
 """
 
 
+TIES = {"split": "split evenly", "first": "to the first"}
 COLUMNS = ("op", "in-place", "view", "structure", "saves", "kinks", "smooth on", "elsewhere")
 
 
@@ -187,7 +188,7 @@ def _row(op: Op) -> str:
 
 def _kink(kink: Kink) -> str:
     place = "ties" if kink.at == "tie" else f"at {kink.at:g}"
-    return f"{place}: {'split evenly' if kink.convention == 'split' else f'{kink.convention:g}'}"
+    return f"{place}: {TIES[kink.convention] if isinstance(kink.convention, str) else f'{kink.convention:g}'}"
 
 
 def _interval(domain: Interval) -> str:

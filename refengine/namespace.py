@@ -11,7 +11,7 @@ from typing import Any
 from refengine import catalogue, dtypes
 from refengine.autograd.engine import TENSOR_NAMESPACE
 from refengine.key import Key
-from refengine.layout import Shape
+from refengine.layout import Shape, Window
 from refengine.op import Elementwise
 from refengine.ops.shape import cast
 from refengine.tensor import Tensor
@@ -108,6 +108,12 @@ class TensorNamespace:
 
     def strided_add(self, g: Tensor, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Tensor:
         return catalogue.get("_strided_add")(g, shape, strides, offset, like)
+
+    def windows(self, x: Tensor, window: Window) -> Tensor:
+        return catalogue.get("_windows")(x, window)
+
+    def windows_add(self, g: Tensor, window: Window, shape: Shape) -> Tensor:
+        return catalogue.get("_windows_add")(g, window, shape)
 
     def alias(self, x: Tensor) -> Tensor:
         return catalogue.get("_alias")(x)

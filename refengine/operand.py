@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from refengine import dtypes
-from refengine.errors import ArgumentError, DeviceError
+from refengine.errors import ArgumentError, DeviceError, DTypeError
 from refengine.layout import Shape
 from refengine.tensor import BACKENDS, Tensor, backend_of
 
@@ -56,6 +56,17 @@ def promote(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
         first = taking_part[0]
         result[first] = Tensor(next(iter(BACKENDS.values())).array(result[first], wanted.numpy))
     return tuple(result)
+
+
+def same_dtype(op: Any, operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Tensors, all of one dtype: PyTorch promotes nothing in a product of matrices."""
+    tensors = tuple(as_operand(operand, op.name) for operand in operands)
+    if len({t.array.dtype for t in tensors}) > 1:
+        raise DTypeError(
+            f"{op.name}: expected tensors of one dtype, "
+            f"got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)"
+        )
+    return tensors
 
 
 def _are_alike(operands: tuple[Any, ...]) -> bool:

@@ -39,8 +39,9 @@ class Kink:
     ----------
     at : float or "tie"
         The input value, or "tie" where two entries (of both inputs, or along the reduced axis) are equal.
-    convention : float or "split"
-        The derivative the op declares there; "split" shares the cotangent evenly among the tied entries.
+    convention : float, "split" or "first"
+        The derivative the op declares there; "split" shares the cotangent evenly among the tied entries, "first" gives
+        all of it to the first of them.
     """
 
     at: float | str

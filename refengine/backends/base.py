@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from refengine.layout import Shape
+from refengine.layout import Shape, Window
 
 Array = Any
 """A strided array (``numpy.ndarray``, ``cupy.ndarray``), or a Tensor where a rule runs in the engine's namespace."""
@@ -30,7 +30,7 @@ REDUCTIONS: Final = ("sum", "prod", "max", "min", "any", "all", "argmax", "argmi
 EXTENSIONS: Final = (
     "erf", "erfc", "expit", "lgamma", "digamma", "trigamma", "sum_to", "index", "index_add", "index_put",
     "take_along_axis", "scatter_add", "put_along_axis", "strided", "strided_add", "diagonal", "dense", "kernel",
-    "copy_dense", "polygamma",
+    "copy_dense", "polygamma", "windows", "windows_add",
 )  # fmt: skip
 
 
@@ -125,6 +125,17 @@ class Namespace(Protocol):
 
     def strided_add(self, g: Array, shape: Shape, strides: Shape, offset: int, like: tuple[Shape, Shape]) -> Array:
         """Extension. The transpose of `strided`; elements of x that share memory share the gradient evenly."""
+        ...
+
+    def windows(self, x: Array, window: Window) -> Array:
+        """Extension. What a window sees that moves over the last axes: (..., *window.kernel, *window.count).
+
+        Outside of x are zeros. May share x's memory, and its own elements share memory with each other.
+        """
+        ...
+
+    def windows_add(self, g: Array, window: Window, shape: Shape) -> Array:
+        """Extension. The transpose of `windows`: a new array of `shape` to which all that windows see is added."""
         ...
 
     def dense(self, x: Array) -> Array:

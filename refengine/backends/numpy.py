@@ -7,6 +7,7 @@ function is first used.
 from __future__ import annotations
 
 import builtins
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from refengine import layout
-from refengine.layout import Shape
+from refengine.layout import Shape, Window
 
 Array = np.ndarray[Any, Any]
 
@@ -272,6 +273,54 @@ def _spread(x: Any, places: Any, count: int) -> Any:
 def _counts(places: Any, count: int) -> Any:
     """How many elements share each place of the memory, at least 1: their values are averaged."""
     return np.maximum(np.bincount(places.reshape(-1), minlength=count), 1)
+
+
+def windows(x: Any, window: Window) -> Any:
+    """What a window sees that moves over the last axes: a look at x's memory, or at a copy framed by zeros."""
+    lead = x.ndim - len(window.kernel)
+    framed = _framed(x, window)
+    inner = framed.strides[lead:]
+    taps = (stride * step for stride, step in zip(inner, window.dilation, strict=True))
+    places = (stride * step for stride, step in zip(inner, window.stride, strict=True))
+    return as_strided(
+        framed, (*x.shape[:lead], *window.kernel, *window.count), (*framed.strides[:lead], *taps, *places)
+    )
+
+
+def windows_add(g: Any, window: Window, shape: Shape) -> Any:
+    """The transpose of `windows`: one addition for each place of the kernel."""
+    lead = len(shape) - len(window.kernel)
+    framed = np.zeros((*shape[:lead], *window.extent), dtype=g.dtype)
+    everywhere = (slice(None),) * len(window.count)
+    for tap in np.ndindex(*window.kernel):
+        framed[(Ellipsis, *window.places(tap))] += g[(Ellipsis, *tap, *everywhere)]
+    if not builtins.any(window.before) and framed.shape == shape:
+        return framed
+    inside, seen = _overlap(shape[lead:], window)
+    result = np.zeros(shape, dtype=g.dtype)
+    result[inside] = framed[seen]
+    return result
+
+
+def _framed(x: Any, window: Window) -> Any:
+    """X with zeros around it as far as the windows reach; x itself where they do not reach beyond it."""
+    sizes = x.shape[x.ndim - len(window.kernel) :]
+    if not builtins.any(window.before) and builtins.all(map(operator.ge, sizes, window.extent)):
+        return x
+    framed = np.zeros((*x.shape[: x.ndim - len(sizes)], *window.extent), dtype=x.dtype)
+    inside, seen = _overlap(sizes, window)
+    framed[seen] = x[inside]
+    return framed
+
+
+def _overlap(sizes: Shape, window: Window) -> tuple[Any, Any]:
+    """Keys of the part of an array that its windows reach: in the array, and in what the windows reach over."""
+    inside, seen = [], []
+    for size, before, extent in zip(sizes, window.before, window.extent, strict=True):
+        length = builtins.max(builtins.min(size, extent - before), 0)
+        inside.append(slice(0, length))
+        seen.append(slice(before, before + length))
+    return (Ellipsis, *inside), (Ellipsis, *seen)
 
 
 def _memory_of(x: Any) -> Any:

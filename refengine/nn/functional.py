@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from refengine.errors import ShapeError
 from refengine.functions import addmm
+from refengine.functions import avg_pool2d as avg_pool2d
 from refengine.functions import batch_norm as batch_norm
+from refengine.functions import binary_cross_entropy as binary_cross_entropy
 from refengine.functions import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
+from refengine.functions import conv2d as conv2d
 from refengine.functions import cross_entropy as cross_entropy
 from refengine.functions import dropout as dropout
 from refengine.functions import elu as elu
+from refengine.functions import embedding as embedding
 from refengine.functions import gelu as gelu
 from refengine.functions import glu as glu
 from refengine.functions import hardtanh as hardtanh
@@ -19,6 +23,7 @@ from refengine.functions import layer_norm as layer_norm
 from refengine.functions import leaky_relu as leaky_relu
 from refengine.functions import log_softmax as log_softmax
 from refengine.functions import logsigmoid as logsigmoid
+from refengine.functions import max_pool2d as max_pool2d
 from refengine.functions import mse_loss as mse_loss
 from refengine.functions import nll_loss as nll_loss
 from refengine.functions import relu as relu

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from refengine import layout
+from refengine.autograd.modes import no_grad
 from refengine.backends.base import Array, Namespace
-from refengine.errors import DimensionError, DTypeError, ShapeError
+from refengine.errors import DimensionError, DTypeError, RangeError, ShapeError, UnsupportedError
 from refengine.key import Indexed, along
 from refengine.layout import Shape
 from refengine.op import Composite, Op
@@ -177,6 +178,108 @@ class MaskedSelect(Composite):
         return Call((x, draw.mask(shape[1:] if shape and draw.integer(0, 3) == 3 else shape)))
 
 
-GATHER = Gather()
+class Rows(Indexed):
+    """Return the rows of x that an index of any shape names, a copy: (*index.shape, columns).
 
-OPS: tuple[Op, ...] = (IndexSelect(), GATHER, Take(), TakeAlongDim(), MaskedSelect())
+    The gradient of the row `padding` is 0; with `by_count` that of a row is divided by how often it is named.
+    """
+
+    name = "_embedding"
+    group = ""
+    backward_name = "EmbeddingBackward0"
+    inputs = ("x", "index")
+    arguments = ("index", "padding", "by_count")
+
+    def bind(self, x: Shape, index: Shape, padding: int | None, by_count: bool) -> dict[str, Any]:
+        return {"padding": padding, "by_count": by_count, "shape": tuple(x), "wide": (*index, 1)}
+
+    def forward(self, xp: Namespace, x: Array, index: Array) -> Array:
+        return xp.index(x, (index,))
+
+    def vjp_x(
+        self, xp: Namespace, g: Array, index: Array, *, padding: int | None, by_count: bool, shape: Shape, wide: Shape
+    ) -> Array:
+        if padding is not None:
+            g = xp.where(xp.reshape(xp.equal(index, padding), wide), 0, g)
+        if by_count:
+            counts = xp.index_add(xp.astype(xp.equal(index, index), g.dtype), (index,), shape[:1])
+            g = g / xp.reshape(xp.index(counts, (index,)), wide)
+        return xp.index_add(g, (index,), shape)
+
+
+class Embedding(Composite):
+    """Return the rows of `weight` that an integer tensor x of any shape names, a copy: (*x.shape, columns).
+
+    The row `padding_idx` gets no gradient. With `scale_grad_by_freq` the gradient of a row is divided by how often it
+    is named. With `max_norm` the rows that are named, and longer than that in the norm of order `norm_type`, are
+    shortened to it first, in place and unrecorded.
+
+    Raises
+    ------
+    PositionError
+        If an index is negative or out of range.
+    PaddingError
+        If `padding_idx` is out of range.
+    UnsupportedError
+        If the gradient is to be sparse.
+    """
+
+    name = "embedding"
+    group = "indexing"
+    form = "function"
+    structure = "linear"
+    min_ndim = 2
+    elsewhere = {"torch": "nn.functional.embedding"}
+
+    def compose(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Tensor:
+        if sparse:
+            raise UnsupportedError("embedding: sparse gradients are not offered; leave sparse=False")
+        if weight.ndim != 2:
+            raise ShapeError(f"embedding: expected a weight with 2 dimensions, got shape {tuple(weight.shape)}")
+        count = weight.shape[0]
+        if padding_idx is not None and not -count <= padding_idx < count:
+            raise PaddingError(f"embedding: expected padding_idx to name one of {count} rows, got {padding_idx}")
+        if max_norm is not None:
+            _shorten(weight, x, max_norm, norm_type)
+        return ROWS(weight, x, None if padding_idx is None else padding_idx % count, bool(scale_grad_by_freq))
+
+    def accepts(self, shape: Shape) -> bool:
+        """Matrices only."""
+        return len(shape) == 2
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """Indices of any shape, repeated ones too. What changes the gradient, or the weight, has its own tests."""
+        shape = draw.choice(((2,), (3,), (), (2, 2), (0,))) if x.shape[0] else (0,)
+        return Call((draw.indices(shape, x.shape[0]), x))
+
+
+class PaddingError(RangeError, AssertionError):
+    """A row of padding that is not there."""
+
+
+def _shorten(weight: Any, index: Tensor, max_norm: float, order: float) -> None:
+    """Scale the rows that the index names, where they are longer than `max_norm`, to about that length."""
+    with no_grad():
+        flat = index.reshape(-1)
+        rows = ROWS(weight, flat, None, False)
+        norms = rows.norm(order, 1, keepdim=True)
+        is_long = (norms > max_norm).to(rows.dtype)
+        weight.index_copy_(0, flat, rows * (is_long * (max_norm / (norms + TINY) - 1) + 1))
+
+
+TINY = 1e-7
+"""Keeps the quotient finite; found as PyTorch's, from the length of a row that it has shortened."""
+
+
+GATHER, ROWS = Gather(), Rows()
+
+OPS: tuple[Op, ...] = (IndexSelect(), GATHER, Take(), TakeAlongDim(), MaskedSelect(), Embedding(), ROWS)

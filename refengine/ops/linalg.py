@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from refengine import layout
 from refengine.backends.base import Array, Namespace
-from refengine.errors import ArgumentError, DTypeError, ShapeError
+from refengine.errors import ArgumentError, ShapeError
 from refengine.layout import Shape
 from refengine.op import Composite, Op, Single
-from refengine.operand import as_operand
+from refengine.operand import same_dtype
 from refengine.recording import Bound
 from refengine.spec import Call, Draw, Interval, Operand
 from refengine.tensor import Tensor
@@ -17,17 +17,6 @@ from refengine.tensor import Tensor
 SMALL = Interval(-5.0, 5.0)
 SIZES = (2, 1, 3, 0)
 """Sizes of the axes that a second operand brings, when programs are drawn."""
-
-
-def same_dtype(op: Op, operands: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Tensors, all of one dtype: PyTorch promotes nothing in a matrix product."""
-    tensors = tuple(as_operand(operand, op.name) for operand in operands)
-    if len({t.array.dtype for t in tensors}) > 1:
-        raise DTypeError(
-            f"{op.name}: expected tensors of one dtype, "
-            f"got {', '.join(t.dtype.name for t in tensors)}; convert with to(...)"
-        )
-    return tensors
 
 
 class Product(Op):

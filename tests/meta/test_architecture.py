@@ -26,7 +26,7 @@ REFENGINE = (
     ),
     ("refengine.recording", "refengine.operand"),
     ("refengine.op",),
-    ("refengine.key",),
+    ("refengine.key", "refengine.reducing"),
     ("refengine.ops",),
     (
         "refengine.catalogue",

@@ -26,7 +26,7 @@ from refengine.storage import CONSTANT
 from refengine.tensor import Tensor
 
 INTERCEPT: list[Callable[..., Any]] = []
-"""Set by autograd/forward_ad.py: the detour of an op's call while a rare mode is on."""
+"""Set by autograd/tracing.py: the detour of an op's call while a rare mode is on."""
 
 COMPLEX = frozenset(d.numpy for d in dtypes.ALL if d.is_complex)
 

@@ -1,4 +1,4 @@
-"""Numeric forward mode: tangents pushed through a program step by step, without any derivative formula.
+"""Numeric forward mode: tangents pushed through op by op, without any derivative formula.
 
 The derivative of an analytic elementwise op is a complex step of the op's own forward at the values that occurred. A
 linear op is applied to the tangents, a multilinear one to each tangent beside the other operands' values; of any other
@@ -19,6 +19,7 @@ from gradcheck.checks.laid import laid, strides_of
 from gradcheck.checks.move import is_special
 from gradcheck.checks.pushing import Arrays, Op, floating, is_differentiable, laddered, one_sided, pushed, structure
 from gradcheck.engines.base import Engine
+from gradcheck.engines.traced import Key, Stage, Traced
 from gradcheck.numeric.derivative import Derivative
 from gradcheck.numeric.differences import EPSILON, Floats
 from gradcheck.numeric.known import known
@@ -37,6 +38,9 @@ REFUSED = frozenset({"as_strided"})
 
 class _Unknown(Exception):
     """The method cannot be had here; says why."""
+
+
+_REFUSALS = (_Unknown, ArithmeticError, ValueError, RuntimeError, IndexError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +64,7 @@ class Tangent:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pushed:
-    """A program's outputs with their tangents (None: not connected)."""
+    """Floating outputs with their tangents (None: not connected)."""
 
     outputs: Arrays
     tangents: tuple[Tangent | None, ...]
@@ -82,14 +86,8 @@ def numeric_forward(
         In-place steps are rewritten first.
     engine : Engine
         Runs the ops' forwards; nothing is differentiated.
-    inputs : sequence of arrays
-        The point, with the layouts that count.
-    directions : mapping
-        v for each input that moves.
-    random : numpy Generator
-        For the repetitions that measure the error.
-    base : array or None
-        What the flattened outputs are known to be: a program that gives others is not the function meant.
+    inputs, directions, random, base
+        As of `numeric_forward_of`.
 
     Returns
     -------
@@ -97,27 +95,87 @@ def numeric_forward(
         With an infinite error where it is unknown; None where it is unknown everywhere, or an op refuses.
     """
     at = replace(program, inputs=tuple(Input(values) for values in inputs))
-    if not REFUSED.isdisjoint(at.ops) or any(values.dtype not in (np.float64, np.int64, np.bool_) for values in inputs):
-        return None
     try:
         with engine.no_grad(), np.errstate(all="ignore"):
             if any(step.inplace for step in at.steps):
                 at = functional(at, engine)
-            if not all(engine.supports(op) for op in at.ops):
-                return None
-            return _measured(at, engine, directions, random, base)
-    except (_Unknown, ArithmeticError, ValueError, RuntimeError, IndexError, TypeError, AttributeError):
+    except _REFUSALS:
+        return None
+    if not all(engine.supports(op) for op in at.ops):
+        return None
+    return numeric_forward_of(_staged(at, engine), engine, inputs, directions, random, base)
+
+
+def numeric_forward_of(
+    traced: Traced,
+    engine: Engine,
+    inputs: Sequence[Array],
+    directions: Mapping[int, Array],
+    random: np.random.Generator,
+    base: Floats | None = None,
+) -> Derivative | None:
+    """J v of the flattened floating outputs of what was taken apart into ops.
+
+    Parameters
+    ----------
+    traced : Traced
+    engine : Engine
+        What the ops are of.
+    inputs : sequence of arrays
+        The point, with the layouts that count.
+    directions : mapping
+        v for each input that moves.
+    random : numpy Generator
+        For the repetitions that measure the error.
+    base : array or None
+        What the flattened outputs are known to be: what gives others is not the function meant.
+
+    Returns
+    -------
+    Derivative or None
+        As `numeric_forward`.
+    """
+    known_dtypes = all(values.dtype in (np.float64, np.int64, np.bool_) for values in inputs)
+    if not known_dtypes or not REFUSED.isdisjoint(stage.op for stage in traced.stages):
+        return None
+    try:
+        with engine.no_grad(), np.errstate(all="ignore"):
+            return _measured(traced, inputs, directions, random, base)
+    except _REFUSALS:
         return None
 
 
+def _staged(program: Program, engine: Engine) -> Traced:
+    """A program without in-place steps, as the calls that it consists of."""
+    constants = {(f"c{k}", 0): constant for k, constant in enumerate(program.constants)}
+    return Traced(
+        constants, tuple(_stage(step, engine) for step in program.steps), tuple(_key(ref) for ref in program.outputs)
+    )
+
+
+def _key(ref: Ref) -> Key:
+    return ref.name, ref.item or 0
+
+
+def _stage(step: Step, engine: Engine) -> Stage:
+    def run(operands: Sequence[Array]) -> Arrays:
+        given = iter(operands)
+        args, kwargs = map_refs((step.args, step.kwargs), lambda _: engine.tensor(next(given)))
+        found = engine.call(step.op, args, kwargs)
+        several = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        return tuple(laid(engine.array(y), engine.strides(y)) for y in several)
+
+    return Stage(step.op, tuple(_key(ref) for ref in refs((step.args, step.kwargs))), run)
+
+
 def _measured(
-    program: Program,
-    engine: Engine,
+    traced: Traced,
+    inputs: Sequence[Array],
     directions: Mapping[int, Array],
     random: np.random.Generator,
     expected: Floats | None,
 ) -> Derivative | None:
-    run = _Pass(program, engine)
+    run = _Pass(traced, inputs)
     found = run.push(directions)
     base = flat(found.outputs)
     if expected is not None and (expected.shape != base.shape or not _is_same(base, expected)):
@@ -126,7 +184,7 @@ def _measured(
     right_error, left_error = (ULPS * EPSILON * np.abs(side) for side in (right, left))
     evaluations = run.evaluations
     for _ in range(PROBES):
-        probe = _Pass(program, engine, random, ways=run.ways, efforts=dict(run.efforts))
+        probe = _Pass(traced, inputs, random, ways=run.ways, efforts=dict(run.efforts))
         other = probe.push(directions)
         evaluations += probe.evaluations
         right_error = np.fmax(right_error, np.abs(_flat_tangents(other, "right") - right))
@@ -152,40 +210,34 @@ def _flat_tangents(pushed: Pushed, side: str) -> Floats:
 
 @dataclass(slots=True, eq=False)
 class _Pass:
-    """One run of a program with tangents; with `random`, everything on the way is off by a few round-offs.
+    """One run with tangents; with `random`, everything on the way is off by a few round-offs.
 
-    `ways` and `efforts` say how the first run derived each step, and what its ladders took.
+    `ways` and `efforts` say how the first run derived each stage, and what its ladders took.
     """
 
-    program: Program
-    engine: Engine
+    traced: Traced
+    inputs: Sequence[Array]
     random: np.random.Generator | None = None
     ways: dict[str, str] = field(default_factory=dict)
     efforts: dict[str, int] = field(default_factory=dict)
     evaluations: int = 0
-    values: dict[str, Arrays] = field(default_factory=dict)
-    tangents: dict[str, tuple[Tangent | None, ...]] = field(default_factory=dict)
+    values: dict[Key, Array] = field(default_factory=dict)
+    tangents: dict[Key, Tangent | None] = field(default_factory=dict)
 
     def push(self, directions: Mapping[int, Array]) -> Pushed:
         """Values and tangents of the outputs."""
-        for k, given in enumerate(self.program.inputs):
-            self.values[f"x{k}"] = (self._stirred(given.values),)
+        for k, values in enumerate(self.inputs):
+            self.values[f"x{k}", 0] = self._stirred(values)
             v = directions.get(k)
-            tangent = None if v is None else laid(np.asarray(v, dtype=np.float64), strides_of(given.values))
-            self.tangents[f"x{k}"] = (None if tangent is None else Tangent(tangent, tangent),)
-        for k, constant in enumerate(self.program.constants):
-            self.values[f"c{k}"], self.tangents[f"c{k}"] = (constant,), (None,)
-        for k, step in enumerate(self.program.steps):
-            self._step(f"v{k}", step)
-        chosen = [(self._value(ref), self._tangent(ref)) for ref in self.program.outputs]
+            tangent = None if v is None else laid(np.asarray(v, dtype=np.float64), strides_of(values))
+            self.tangents[f"x{k}", 0] = None if tangent is None else Tangent(tangent, tangent)
+        self.values |= self.traced.constants
+        self.tangents |= dict.fromkeys(self.traced.constants)
+        for k, stage in enumerate(self.traced.stages):
+            self._stage(f"v{k}", stage)
+        chosen = [(self.values[key], self.tangents[key]) for key in self.traced.outputs]
         floating = [(y, t) for y, t in chosen if y.dtype.kind == "f"]
         return Pushed(tuple(y for y, _ in floating), tuple(t for _, t in floating))
-
-    def _value(self, ref: Ref) -> Array:
-        return self.values[ref.name][ref.item or 0]
-
-    def _tangent(self, ref: Ref) -> Tangent | None:
-        return self.tangents[ref.name][ref.item or 0]
 
     def _stirred(self, values: Array, error: Array | float = 0.0) -> Array:
         """The values off by round-offs and by a part of `error`; zeros, integers and ties stay what they are."""
@@ -197,59 +249,50 @@ class _Pass:
         moved = np.where(is_special(values) & (error == 0.0), values, values + away * off)
         return laid(moved, strides_of(values))
 
-    # One step ----------------------------------------------------------------------------------------------------
+    # One stage ---------------------------------------------------------------------------------------------------
 
-    def _step(self, name: str, step: Step) -> None:
-        operands = [ref for ref in refs((step.args, step.kwargs)) if self._value(ref).dtype.kind == "f"]
-        values = [self._value(ref) for ref in operands]
-        op = self._op(step)
+    def _stage(self, name: str, stage: Stage) -> None:
+        operands = [key for key in stage.operands if self.values[key].dtype.kind == "f"]
+        values = [self.values[key] for key in operands]
+        op = self._op(stage)
         results = op(values)
-        self.values[name] = tuple(self._stirred(result) for result in results)
-        tangents = [self._tangent(ref) for ref in operands]
-        floating = [i for i, result in enumerate(results) if result.dtype.kind in "fc"]
-        self.tangents[name] = (None,) * len(results)
-        if not floating or all(t is None for t in tangents) or not is_differentiable(step.op):
-            return
-        if any(results[i].dtype != np.float64 for i in floating):
-            raise _Unknown("a result that is not float64")
         made: list[Tangent | None] = [None] * len(results)
-        for i, tangent in zip(floating, self._derived(name, step, op, values, tangents, results), strict=True):
-            made[i] = tangent
-        self.tangents[name] = tuple(made)
+        tangents = [self.tangents[key] for key in operands]
+        floating = [i for i, result in enumerate(results) if result.dtype.kind in "fc"]
+        if floating and any(t is not None for t in tangents) and is_differentiable(stage.op):
+            if any(results[i].dtype != np.float64 for i in floating):
+                raise _Unknown("a result that is not float64")
+            for i, tangent in zip(floating, self._derived(name, stage, op, values, tangents, results), strict=True):
+                made[i] = tangent
+        for item, result in enumerate(results):
+            self.values[name, item], self.tangents[name, item] = self._stirred(result), made[item]
 
-    def _op(self, step: Step) -> Op:
-        """The step as a function of its floating operands."""
-        engine = self.engine
-        is_open = [self._value(ref).dtype.kind == "f" for ref in refs((step.args, step.kwargs))]
+    def _op(self, stage: Stage) -> Op:
+        """The stage as a function of its floating operands."""
+        arrays = [self.values[key] for key in stage.operands]
 
         def call(operands: Sequence[Array]) -> Arrays:
-            floats, kinds = iter(operands), iter(is_open)
-            args, kwargs = map_refs(
-                (step.args, step.kwargs),
-                lambda ref: engine.tensor(next(floats) if next(kinds) else self._value(ref)),
-            )
+            given = iter(operands)
             self.evaluations += 1
-            found = engine.call(step.op, args, kwargs)
-            several = tuple(found) if isinstance(found, (tuple, list)) else (found,)
-            return tuple(laid(engine.array(y), engine.strides(y)) for y in several)
+            return stage.run([next(given) if values.dtype.kind == "f" else values for values in arrays])
 
         return call
 
     def _derived(
-        self, name: str, step: Step, op: Op, values: list[Array], tangents: list[Tangent | None], results: Arrays
+        self, name: str, stage: Stage, op: Op, values: list[Array], tangents: list[Tangent | None], results: Arrays
     ) -> list[Tangent]:
         """The tangents of the floating results."""
         rights = [None if t is None else t.right for t in tangents]
         if all(t is None or t.is_smooth for t in tangents):
-            sides = self._along(name, step, op, values, rights, results)
+            sides = self._along(name, stage, op, values, rights, results)
             return [Tangent(right, left) for right, left in sides]
         lefts = [None if t is None else t.left for t in tangents]
-        to_right = self._along(f"{name} right", step, op, values, rights, results)
-        to_left = self._along(f"{name} left", step, op, values, lefts, results)
+        to_right = self._along(f"{name} right", stage, op, values, rights, results)
+        to_left = self._along(f"{name} left", stage, op, values, lefts, results)
         return [Tangent(right, left) for (right, _), (_, left) in zip(to_right, to_left, strict=True)]
 
     def _along(
-        self, name: str, step: Step, op: Op, values: list[Array], tangents: list[Array | None], results: Arrays
+        self, name: str, stage: Stage, op: Op, values: list[Array], tangents: list[Array | None], results: Arrays
     ) -> list[tuple[Array, Array]]:
         """Right and left derivatives of the op along the tangents; one array twice, where it is smooth."""
         base = floating(results)
@@ -257,7 +300,7 @@ class _Pass:
         exact: list[Array] | None = [np.zeros(y.shape) for y in base]
         if any(t.any() for t in filled):
             # What the first pass found not to hold as declared, or held, is not tried again.
-            way = self.ways.get(name, structure(step.op))
+            way = self.ways.get(name, structure(stage.op))
             exact = pushed(way, op, values, filled, results, is_tried=self.random is None)
             if self.random is None:
                 self.ways[name] = way if exact is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +10,18 @@ import numpy as np
 from gradcheck.checks.evaluation import as_tuple
 from gradcheck.checks.laid import laid, strides_of
 from gradcheck.checks.move import Move
-from gradcheck.checks.numeric_forward import numeric_forward
+from gradcheck.checks.numeric_forward import numeric_forward, numeric_forward_of
 from gradcheck.checks.viewpoint import Viewpoint
+from gradcheck.engines.base import Engine, Function
+from gradcheck.engines.traced import Traced, Tracing
+from gradcheck.failures import OFF_DOMAIN
 from gradcheck.numeric.complex_step import complex_step
 from gradcheck.numeric.derivative import Derivative
 from gradcheck.numeric.differences import EFFORTS
 from gradcheck.program import Array
+
+# Part of its size by which an entry moves, where the ops that a function called are tried for all that it does.
+APART = 2.0**-8
 
 
 def tangents(at: Viewpoint, move: Move, ladder: Derivative | None = None) -> Derivative | None:
@@ -31,8 +38,9 @@ def tangents(at: Viewpoint, move: Move, ladder: Derivative | None = None) -> Der
     -------
     Derivative or None
         A program's by numeric forward mode, which nothing compares with the ladder: that is for the caller, and a
-        difference proves one of the two wrong. An opaque function's by a complex step, where it is analytic. None where
-        neither can be had. Outputs of which nothing is known have an infinite error.
+        difference proves one of the two wrong. Another function's by a complex step, where it is analytic; where it is
+        not, by numeric forward mode, if the engine can list the ops that it calls. None where nothing can be had.
+        Outputs of which nothing is known have an infinite error.
     """
     evaluation = at.evaluation
     subject = evaluation.subject
@@ -46,7 +54,46 @@ def tangents(at: Viewpoint, move: Move, ladder: Derivative | None = None) -> Der
         )  # fmt: skip
     if ladder is None:
         ladder = at.measure(at.ladder(move), EFFORTS - 1)
-    return complex_step(_Complex(at, move, inputs), at.base, ladder)
+    found = complex_step(_Complex(at, move, inputs), at.base, ladder)
+    if found is not None and np.isfinite(found.error).all():
+        return found
+    return _pushed(at, move, inputs) or found
+
+
+def _pushed(at: Viewpoint, move: Move, inputs: Sequence[Array]) -> Derivative | None:
+    """Numeric forward mode for a function whose ops the engine can list; None where they are not all of it."""
+    engine, function = at.evaluation.subject.engine, at.evaluation.subject.function
+    if not isinstance(engine, Tracing):
+        return None
+    elsewhere = [
+        laid(x * (1.0 + APART * at.random.uniform(-1.0, 1.0, x.shape)), strides_of(x)) if k in move.directions else x
+        for k, x in enumerate(inputs)
+    ]
+    try:
+        with engine.evaluating(), np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = engine.traced(function, [engine.tensor(x) for x in inputs])
+            if traced is None or not _is_whole(engine, function, traced, elsewhere):
+                return None
+            return numeric_forward_of(traced, engine, inputs, move.directions, at.random, at.base)
+    except OFF_DOMAIN:
+        return None
+
+
+def _is_whole(engine: Engine, function: Function, traced: Traced, elsewhere: Sequence[Array]) -> bool:
+    """Whether the ops compute elsewhere what the function does there, to the last bit.
+
+    A branch, a number that was read from a tensor, and what NumPy computed from its memory stand in the list of ops as
+    they were.
+    """
+    with engine.no_grad():
+        found = [engine.array(y) for y in as_tuple(function(*(engine.tensor(x) for x in elsewhere)))]
+        expected = traced.replayed(elsewhere)
+    return len(found) == len(expected) and all(map(_is_same, found, expected))
+
+
+def _is_same(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
 
 
 class _Complex:

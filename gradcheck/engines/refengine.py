@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from gradcheck.engines.base import Function
 from gradcheck.engines.memory import Span
 from gradcheck.engines.torchlike import TorchLike
+from gradcheck.engines.traced import Arrays, Key, Stage, Traced
 from gradcheck.program import Array
 
 
@@ -30,6 +32,39 @@ class ReferenceEngine(TorchLike):
         import refengine
 
         super().__init__(refengine, device)
+
+    def traced(self, function: Function, tensors: Sequence[Any]) -> Traced | None:
+        """The ops that `function` calls. A value is known again by its array, which two tensors may share."""
+        with self.library.no_grad(), self.library.autograd.tracing.traced() as calls:
+            found = function(*tensors)
+        if not calls.is_pure:
+            return None
+        outputs = found if isinstance(found, (tuple, list)) else (found,)
+        keys = {id(x.array): (f"x{k}", 0) for k, x in enumerate(tensors)}
+        constants: dict[Key, Array] = {}
+
+        def key(tensor: Any) -> Key:
+            if id(tensor.array) not in keys:
+                keys[id(tensor.array)] = made = (f"c{len(constants)}", 0)
+                constants[made] = tensor.array.copy()
+            return keys[id(tensor.array)]
+
+        stages = []
+        for k, call in enumerate(calls.listed):
+            operands = tuple(key(o) for o in call.operands if self.is_tensor(o))
+            stages.append(Stage(call.op.name, operands, self._again(call)))
+            keys[id(call.result.array)] = (f"v{k}", 0)
+        return Traced(constants, tuple(stages), tuple(key(y) for y in outputs if self.is_tensor(y)))
+
+    def _again(self, call: Any) -> Callable[[Sequence[Array]], Arrays]:
+        """An op's call with other tensors in the places of its tensors."""
+
+        def run(arrays: Sequence[Array]) -> Arrays:
+            given = iter(arrays)
+            operands = (self.tensor(next(given)) if self.is_tensor(o) else o for o in call.operands)
+            return (call.op.run(tuple(operands), call.bound).array,)
+
+        return run
 
     def _look(self, memory: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
         """A tensor that looks at `memory`: the engine takes NumPy's views as they are."""

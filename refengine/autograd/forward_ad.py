@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from refengine.autograd.engine import TENSOR_NAMESPACE, grad
 from refengine.autograd.inplace import follow
 from refengine.errors import ArgumentError, AutogradError, DTypeError, ShapeError
-from refengine.op import INTERCEPT, Elementwise, Op, Reduction
+from refengine.op import Elementwise, Op, Reduction
 from refengine.recording import Bound
 from refengine.state import state
 from refengine.tensor import Tensor
@@ -135,8 +135,8 @@ def _suspended() -> Iterator[None]:
         state.intercept = before
 
 
-def _call(op: Op, operands: tuple[Any, ...], bound: Bound, inplace: bool = False) -> Tensor:
-    """The detour of an op's call: compute the result, then the tangent where an operand carries one."""
+def call(op: Op, operands: tuple[Any, ...], bound: Bound, inplace: bool = False) -> Tensor:
+    """Compute an op's result, then its tangent where an operand carries one."""
     tangents = [tangent_of(o) if isinstance(o, Tensor) else None for o in operands]
     with _suspended():
         if all(t is None for t in tangents) or not op.rules:
@@ -276,6 +276,3 @@ def _total(terms: list[Tensor]) -> Tensor | None:
     for term in terms:
         total = term if total is None else total + term
     return total
-
-
-INTERCEPT.append(_call)

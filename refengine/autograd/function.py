@@ -228,7 +228,8 @@ class Function:
         """Call the function and record it."""
         ctx = cls._node(args)
         tangents = [forward_ad.tangent_of(a) if state.intercept and isinstance(a, Tensor) else None for a in args]
-        before, state.intercept = state.intercept, 0
+        # Tangents pass by the forward; its ops are part of a list of calls.
+        before, state.intercept = state.intercept, int(state.calls is not None)
         try:
             output = _forward(cls, ctx, args, kwargs)
             outputs = output if isinstance(output, tuple) else (output,)

@@ -1,10 +1,11 @@
-"""A second opinion: numeric forward mode for programs, a complex step for opaque functions, else none."""
+"""A second opinion: numeric forward mode for programs and for refengine's functions, a complex step for others."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+import refengine as re
 from gradcheck.checks import move as moves
 from gradcheck.checks.claim import Subject
 from gradcheck.checks.evaluation import Evaluation
@@ -12,6 +13,7 @@ from gradcheck.checks.second_opinion import tangents
 from gradcheck.checks.viewpoint import Viewpoint
 from gradcheck.engines import registry
 from gradcheck.program import Input, Program, Ref, Step
+from refengine.autograd import Function
 
 
 def opinion(function, *inputs, engine="refengine", program=None, dense=False):
@@ -57,8 +59,59 @@ def test_inputs_that_stand_still_may_be_complex_too():
 
 
 @pytest.mark.parametrize("name", ["abs", "floor"])
-def test_a_function_that_is_not_analytic_gets_none(name):
-    assert opinion(lambda x: getattr(x, name)() * 1.5, X)[0] is None
+def test_where_ops_are_not_listed_a_function_that_is_not_analytic_gets_none(name):
+    pytest.importorskip("torch")
+    assert opinion(lambda x: getattr(x, name)() * 1.5, X, engine="torch")[0] is None
+
+
+W = re.tensor([[1.5, -0.25], [0.5, 2.0]], dtype=re.float64)
+
+
+@pytest.mark.parametrize("values", [X, X.T, np.broadcast_to(X[0], (3, 2))], ids=["plain", "transposed", "expanded"])
+def test_a_function_of_refengine_that_is_not_analytic_is_looked_at_op_by_op(values):
+    found, move = opinion(lambda x: (x.abs().sum(0) * 1.5) @ W, values)
+    expected = ((np.sign(values) * move.directions[0]).sum(0) * 1.5) @ W.numpy()
+    assert np.abs(found.value - expected).max() <= 1e-10
+    assert (np.abs(found.value - expected) <= found.error).all()
+
+
+class Magnitude(Function):
+    """Its backward is not asked."""
+
+    @staticmethod
+    def forward(ctx, x, power):
+        ctx.mark_non_differentiable(signs := x.sign())
+        return x.abs() ** power, signs
+
+
+def test_the_ops_inside_of_a_function_s_forward_are_seen():
+    found, move = opinion(lambda x: Magnitude.apply(x, 3)[0], X)
+    assert np.abs(found.value - (3.0 * X * np.abs(X) * move.directions[0]).ravel()).max() <= 1e-9
+
+
+def through_numpy(x):
+    return x.abs() * re.from_numpy(np.sin(x.detach().numpy()))
+
+
+def by_a_number(x):
+    return x.abs() * x[0, 0].item()
+
+
+def by_a_branch(x):
+    return x.abs() if float(x.sum()) == float(X.sum()) else x.abs() * 2.0
+
+
+def in_place(x):
+    return x.abs().mul_(2.0)
+
+
+def at_random(x):
+    return x.abs() * re.rand(2, 2, dtype=re.float64)
+
+
+@pytest.mark.parametrize("function", [through_numpy, by_a_number, by_a_branch, in_place, at_random])
+def test_what_its_ops_do_not_tell_wholly_gets_none(function):
+    assert opinion(function, X)[0] is None
 
 
 def test_a_program_is_looked_at_step_by_step():

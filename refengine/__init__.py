@@ -11,6 +11,7 @@ from refengine import autograd as autograd
 from refengine import dtypes as _dtypes
 from refengine import namespace as namespace
 from refengine import nn as nn
+from refengine import optim as optim
 from refengine.autograd.modes import enable_grad as enable_grad
 from refengine.autograd.modes import is_grad_enabled as is_grad_enabled
 from refengine.autograd.modes import no_grad as no_grad

@@ -1,23 +1,52 @@
-"""Modules, thinly: parameters, layers, losses, and the functions they are made of."""
+"""Modules: parameters, layers, losses, and the functions they are made of."""
 
 from __future__ import annotations
 
 from refengine.nn import functional as functional
 from refengine.nn import init as init
+from refengine.nn.activation import ELU as ELU
+from refengine.nn.activation import GELU as GELU
+from refengine.nn.activation import GLU as GLU
+from refengine.nn.activation import SELU as SELU
+from refengine.nn.activation import Hardtanh as Hardtanh
+from refengine.nn.activation import LeakyReLU as LeakyReLU
+from refengine.nn.activation import LogSigmoid as LogSigmoid
+from refengine.nn.activation import LogSoftmax as LogSoftmax
+from refengine.nn.activation import ReLU as ReLU
+from refengine.nn.activation import ReLU6 as ReLU6
+from refengine.nn.activation import Sigmoid as Sigmoid
+from refengine.nn.activation import SiLU as SiLU
+from refengine.nn.activation import Softmax as Softmax
+from refengine.nn.activation import Softmin as Softmin
+from refengine.nn.activation import Softplus as Softplus
+from refengine.nn.activation import Softsign as Softsign
+from refengine.nn.activation import Tanh as Tanh
 from refengine.nn.batchnorm import BatchNorm1d as BatchNorm1d
+from refengine.nn.batchnorm import BatchNorm2d as BatchNorm2d
+from refengine.nn.container import ModuleDict as ModuleDict
 from refengine.nn.container import ModuleList as ModuleList
+from refengine.nn.container import ParameterDict as ParameterDict
+from refengine.nn.container import ParameterList as ParameterList
 from refengine.nn.container import Sequential as Sequential
+from refengine.nn.convolution import AvgPool2d as AvgPool2d
+from refengine.nn.convolution import Conv2d as Conv2d
+from refengine.nn.convolution import MaxPool2d as MaxPool2d
 from refengine.nn.dropout import Dropout as Dropout
+from refengine.nn.embedding import Embedding as Embedding
 from refengine.nn.layer import Flatten as Flatten
 from refengine.nn.layer import Identity as Identity
 from refengine.nn.layer import LayerNorm as LayerNorm
 from refengine.nn.layer import Linear as Linear
-from refengine.nn.layer import ReLU as ReLU
-from refengine.nn.layer import Sigmoid as Sigmoid
-from refengine.nn.layer import Tanh as Tanh
+from refengine.nn.layer import Unflatten as Unflatten
+from refengine.nn.loss import BCELoss as BCELoss
+from refengine.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
 from refengine.nn.loss import CrossEntropyLoss as CrossEntropyLoss
+from refengine.nn.loss import HuberLoss as HuberLoss
+from refengine.nn.loss import KLDivLoss as KLDivLoss
 from refengine.nn.loss import L1Loss as L1Loss
 from refengine.nn.loss import MSELoss as MSELoss
 from refengine.nn.loss import NLLLoss as NLLLoss
+from refengine.nn.loss import SmoothL1Loss as SmoothL1Loss
 from refengine.nn.module import Module as Module
+from refengine.nn.parameter import Buffer as Buffer
 from refengine.nn.parameter import Parameter as Parameter

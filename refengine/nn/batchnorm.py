@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from refengine import creation, dtypes
 from refengine.creation import Device, DType
 from refengine.errors import ShapeError
@@ -15,7 +17,7 @@ class RankError(ShapeError, ValueError):
     """An input with too few or too many axes."""
 
 
-class BatchNorm1d(Module):
+class _BatchNorm(Module):
     """Normalizes each feature over the batch to mean 0 and variance 1, then scales and shifts.
 
     In training the batch's own statistics are used (variance without Bessel's correction) and the running ones move
@@ -24,7 +26,7 @@ class BatchNorm1d(Module):
     Parameters
     ----------
     num_features : int
-        C, for inputs of shape (N, C) or (N, C, L).
+        C, the size of the second axis.
     eps : float
         Added to the variance.
     momentum : float or None
@@ -35,6 +37,7 @@ class BatchNorm1d(Module):
         Without, the batch's statistics are used in evaluation too.
     """
 
+    ranks: ClassVar[tuple[int, ...]] = ()
     momentum: float | None
     num_batches_tracked: Tensor | None
 
@@ -83,12 +86,13 @@ class BatchNorm1d(Module):
         Raises
         ------
         RankError
-            If the input is not (N, C) or (N, C, L).
+            If the input has another number of axes than it should.
         ChannelError
             If training sees one value a feature.
         """
-        if x.ndim not in (2, 3):
-            raise RankError(f"BatchNorm1d: expected 2D or 3D input, got shape {tuple(x.shape)}")
+        if x.ndim not in self.ranks:
+            wanted = " or ".join(f"{rank}D" for rank in self.ranks)
+            raise RankError(f"{type(self).__name__}: expected {wanted} input, got shape {tuple(x.shape)}")
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -105,3 +109,20 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Normalizes each feature of (N, C) or (N, C, L) over all axes but the second; see `BatchNorm2d` for options."""
+
+    ranks = (2, 3)
+
+
+class BatchNorm2d(_BatchNorm):
+    """Normalizes each channel of (N, C, H, W) over all axes but the second to mean 0 and variance 1, scales and shifts.
+
+    In training the batch's own statistics are used and move the running ones by `momentum` (None: a plain average of
+    all batches); in evaluation the running ones are used, or the batch's without `track_running_stats`. `eps` is added
+    to the variance; `affine` gives a weight and, with `bias`, a bias.
+    """
+
+    ranks = (4,)

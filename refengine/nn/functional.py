@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from refengine import functions as ops
 from refengine.errors import ShapeError
 from refengine.functions import addmm
 from refengine.functions import avg_pool2d as avg_pool2d
@@ -11,26 +12,19 @@ from refengine.functions import binary_cross_entropy_with_logits as binary_cross
 from refengine.functions import conv2d as conv2d
 from refengine.functions import cross_entropy as cross_entropy
 from refengine.functions import dropout as dropout
-from refengine.functions import elu as elu
 from refengine.functions import embedding as embedding
 from refengine.functions import gelu as gelu
 from refengine.functions import glu as glu
-from refengine.functions import hardtanh as hardtanh
 from refengine.functions import huber_loss as huber_loss
 from refengine.functions import kl_div as kl_div
 from refengine.functions import l1_loss as l1_loss
 from refengine.functions import layer_norm as layer_norm
-from refengine.functions import leaky_relu as leaky_relu
 from refengine.functions import log_softmax as log_softmax
 from refengine.functions import logsigmoid as logsigmoid
 from refengine.functions import max_pool2d as max_pool2d
 from refengine.functions import mse_loss as mse_loss
 from refengine.functions import nll_loss as nll_loss
-from refengine.functions import relu as relu
-from refengine.functions import relu6 as relu6
-from refengine.functions import selu as selu
 from refengine.functions import sigmoid as sigmoid
-from refengine.functions import silu as silu
 from refengine.functions import smooth_l1_loss as smooth_l1_loss
 from refengine.functions import softmax as softmax
 from refengine.functions import softmin as softmin
@@ -63,3 +57,38 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return addmm(bias, input, weight.t())
     product = input.matmul(weight.t())
     return product if bias is None else product + bias
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return max(x, 0), written into x if `inplace`."""
+    return input.relu_() if inplace else ops.relu(input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return min(max(x, 0), 6), written into x if `inplace`."""
+    return input.relu6_() if inplace else ops.relu6(input)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return x / (1 + e**-x), written into x if `inplace`."""
+    return input.silu_() if inplace else ops.silu(input)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return the self-normalizing scaled exponential linear unit, written into x if `inplace`."""
+    return input.selu_() if inplace else ops.selu(input)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """Return x limited to [min_val, max_val], written into x if `inplace`."""
+    return input.hardtanh_(min_val, max_val) if inplace else ops.hardtanh(input, min_val, max_val)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """Return x where x > 0, else negative_slope * x, written into x if `inplace`."""
+    return input.leaky_relu_(negative_slope) if inplace else ops.leaky_relu(input, negative_slope)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Return x where x > 0, else alpha * (e**x - 1), written into x if `inplace`."""
+    return input.elu_(alpha) if inplace else ops.elu(input, alpha)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from refengine import random
+import numpy as np
+
+from refengine import creation, random
 from refengine.autograd.modes import no_grad
 from refengine.errors import ArgumentError, ShapeError
 from refengine.random import Generator
@@ -32,7 +34,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs and outputs a weight of this shape joins."""
     if tensor.ndim < 2:
-        raise ShapeError(f"init: expected a tensor with at least 2 dimensions, got shape {tuple(tensor.shape)}")
+        raise InitShapeError(f"init: expected a tensor with at least 2 dimensions, got shape {tuple(tensor.shape)}")
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
 
@@ -109,3 +111,66 @@ def kaiming_normal_(
     if 0 in tensor.shape:
         return tensor
     return normal_(tensor, 0.0, _spread(tensor, a, mode, nonlinearity), generator)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Ones on the diagonal of a matrix, zeros elsewhere."""
+    if tensor.ndim != 2:
+        raise InitShapeError(f"eye_: expected a tensor with 2 dimensions, got shape {tuple(tensor.shape)}")
+    with no_grad():
+        return tensor.copy_(creation.eye(*tensor.shape, dtype=tensor.dtype, device=tensor.device))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """A convolution that hands on its inputs: in each group, output i sees input i in the middle of the kernel."""
+    if not 3 <= tensor.ndim <= 5 or tensor.shape[0] % groups:
+        raise InitShapeError(
+            f"dirac_: expected a weight of a convolution with 3 to 5 dimensions and outputs that {groups} groups "
+            f"divide, got shape {tuple(tensor.shape)}"
+        )
+    zeros_(tensor)
+    outputs = tensor.shape[0] // groups
+    middle = tuple(size // 2 for size in tensor.shape[2:])
+    with no_grad():
+        for group in range(groups):
+            for one in range(min(outputs, tensor.shape[1])):
+                tensor[(group * outputs + one, one, *middle)] = 1
+    return tensor
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = None) -> Tensor:
+    """An orthogonal matrix, all axes but the first as one (Saxe et al. 2013); rows or columns, whichever are fewer."""
+    if tensor.ndim < 2:
+        raise InitShapeError(f"orthogonal_: expected at least 2 dimensions, got shape {tuple(tensor.shape)}")
+    if not tensor.numel():
+        return tensor
+    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
+    drawn = (generator or random.default_generator).numpy.normal(size=(max(rows, columns), min(rows, columns)))
+    basis, upper = np.linalg.qr(drawn)
+    basis = basis * np.sign(np.diagonal(upper))  # so that every orthogonal matrix is equally likely
+    values = (basis if rows >= columns else basis.T).reshape(tuple(tensor.shape)) * gain
+    with no_grad():
+        return tensor.copy_(creation.tensor(values, dtype=tensor.dtype, device=tensor.device))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Values from a normal distribution, drawn again where they lie outside [a, b]."""
+    if a >= b or std <= 0 or mean + 9 * std < a or mean - 9 * std > b:  # beyond, hardly a draw would ever be kept
+        raise ArgumentError(f"trunc_normal_: expected a < b near the mean and std > 0, got {mean=}, {std=}, {a=}, {b=}")
+    source = (generator or random.default_generator).numpy
+    values = source.normal(mean, std, tuple(tensor.shape))
+    while (outside := (values < a) | (values > b)).any():
+        values[outside] = source.normal(mean, std, int(outside.sum()))
+    with no_grad():
+        return tensor.copy_(creation.tensor(values, dtype=tensor.dtype, device=tensor.device))
+
+
+class InitShapeError(ShapeError, ValueError):
+    """A shape that a scheme does not go with."""

@@ -1,4 +1,4 @@
-"""Layers without a mode: linear maps, activations, reshaping, normalization over features."""
+"""Layers without a mode: linear maps, reshaping, normalization over features."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from refengine import creation
+from refengine import creation, layout
 from refengine.creation import Device, DType
 from refengine.nn import functional, init
 from refengine.nn.module import Module
@@ -80,35 +80,29 @@ class Flatten(Module):
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
-class ReLU(Module):
-    """max(x, 0); the derivative at 0 is 0."""
+class Unflatten(Module):
+    """Splits one axis into several.
 
-    def __init__(self, inplace: bool = False) -> None:
+    Parameters
+    ----------
+    dim : int
+        Which axis.
+    unflattened_size : sequence of int
+        The sizes of those that it becomes; one of them may be -1.
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()
-        self.inplace = inplace
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return x.relu_() if self.inplace else x.relu()
+        """A view where strides allow, else a copy."""
+        axis = layout.axis(self.dim, x.ndim)
+        behind = tuple(x.shape[axis + 1 :]) if axis + 1 else ()
+        return x.reshape((*x.shape[:axis], *self.unflattened_size, *behind))
 
     def extra_repr(self) -> str:
-        return "inplace=True" if self.inplace else ""
-
-
-class Tanh(Module):
-    """The hyperbolic tangent."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return x.tanh()
-
-
-class Sigmoid(Module):
-    """1 / (1 + e**-x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Elementwise."""
-        return x.sigmoid()
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 class LayerNorm(Module):

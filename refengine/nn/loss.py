@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from refengine.errors import ArgumentError
+from typing import ClassVar
+
 from refengine.nn import functional
 from refengine.nn.module import Module
+from refengine.reducing import REDUCTIONS, check_reduction
 from refengine.tensor import Tensor
-
-REDUCTIONS = ("none", "mean", "sum")
 
 
 class _Loss(Module):
@@ -15,19 +15,15 @@ class _Loss(Module):
 
     Raises
     ------
-    ArgumentError
+    RangeError
         If `reduction` is none of "none", "mean", "sum".
     """
 
+    known: ClassVar[tuple[str, ...]] = REDUCTIONS
+
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
-        if reduction not in REDUCTIONS:
-            raise ReductionError(f"reduction: expected one of {', '.join(REDUCTIONS)}, got {reduction!r}")
-        self.reduction = reduction
-
-
-class ReductionError(ArgumentError, ValueError):
-    """A reduction that there is not."""
+        self.reduction = check_reduction(type(self).__name__, reduction, self.known)
 
 
 class MSELoss(_Loss):
@@ -44,6 +40,97 @@ class L1Loss(_Loss):
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         """Shapes are equal."""
         return functional.l1_loss(x, target, reduction=self.reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """d**2 / (2 * beta) where the difference |d| < beta, else |d| - beta / 2; reduction as MSELoss's."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Shapes are equal."""
+        return functional.smooth_l1_loss(x, target, reduction=self.reduction, beta=self.beta)
+
+
+class HuberLoss(_Loss):
+    """d**2 / 2 where the difference |d| <= delta, else delta * (|d| - delta / 2); reduction as MSELoss's."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Shapes are equal."""
+        return functional.huber_loss(x, target, reduction=self.reduction, delta=self.delta)
+
+
+class BCELoss(_Loss):
+    """The cross entropy of probabilities against probabilities; apply sigmoid first, or use `BCEWithLogitsLoss`.
+
+    Parameters
+    ----------
+    weight : Tensor, optional
+        A factor of every entry, which broadcasts.
+    reduction : str
+        "mean", "sum" or "none".
+    """
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Shapes are equal, entries between 0 and 1."""
+        return functional.binary_cross_entropy(x, target, weight=self.weight, reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """The cross entropy of sigmoid(x) against probabilities, without overflow.
+
+    Parameters
+    ----------
+    weight : Tensor, optional
+        A factor of every entry, which broadcasts.
+    reduction : str
+        "mean", "sum" or "none".
+    pos_weight : Tensor, optional
+        A factor of the part that the target weighs, one a class.
+    """
+
+    def __init__(self, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None) -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Shapes are equal; x is any number."""
+        return functional.binary_cross_entropy_with_logits(
+            x, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )
+
+
+class KLDivLoss(_Loss):
+    """The divergence target * (log(target) - x) of log-probabilities x from probabilities.
+
+    Parameters
+    ----------
+    reduction : str
+        "batchmean" (the divergence), "mean", "sum" or "none".
+    log_target : bool
+        Whether the target is log-probabilities too.
+    """
+
+    known = (*REDUCTIONS, "batchmean")
+
+    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        """Shapes are equal."""
+        return functional.kl_div(x, target, reduction=self.reduction, log_target=self.log_target)
 
 
 class NLLLoss(_Loss):

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
-from refengine.autograd.graph import Handle
-from refengine.autograd.modes import no_grad
-from refengine.errors import ArgumentError, ShapeError
-from refengine.nn.parameter import Parameter
+from refengine.errors import ArgumentError, RefengineError
+from refengine.nn.hooks import Called
+from refengine.nn.parameter import Buffer, Parameter
+from refengine.nn.state import Stateful
 from refengine.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
 Held = dict[str, Any]
 
 
-class IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` found to differ."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
 class ModuleAttributeError(ArgumentError, AttributeError):
     """An attribute that a module has not, or that cannot be set."""
 
 
-class StateDictError(ShapeError):
-    """A state that does not fit the module."""
+class PartNameError(RefengineError, KeyError):
+    """A name that a part cannot have."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
-class Module:
+class Module(Called, Stateful):
     """Base of all modules. A subclass calls ``super().__init__()``, sets its parts as attributes and defines `forward`.
 
     Attributes
@@ -62,23 +57,8 @@ class Module:
         own["training"] = True
         own["_parameters"], own["_buffers"], own["_modules"] = {}, {}, {}
         own["_not_saved"] = set()
-        own["_forward_hooks"], own["_forward_pre_hooks"] = OrderedDict(), OrderedDict()
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Compute the result; every subclass defines it."""
-        raise NotImplementedError(f"{type(self).__name__}: define forward(self, ...)")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the hooks and `forward`."""
-        for before in list(self._forward_pre_hooks.values()):
-            replaced = before(self, args)
-            if replaced is not None:
-                args = replaced if isinstance(replaced, tuple) else (replaced,)
-        result = self.forward(*args, **kwargs)
-        for after in list(self._forward_hooks.values()):
-            replaced = after(self, args, result)
-            result = result if replaced is None else replaced
-        return result
+        self._without_hooks()
+        self._without_state_hooks()
 
     # --- attributes: parts lie in three dicts, so that whoever swaps an entry there swaps it everywhere ------------
 
@@ -95,15 +75,19 @@ class Module:
         raise ModuleAttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, Parameter):
-            self.register_parameter(name, value)
-        elif isinstance(value, Module):
-            self.register_module(name, value)
-        elif name in self.__dict__.get("_buffers", ()):
+        own = self.__dict__
+        for kind, holder, register in PARTS:
+            if isinstance(value, kind):
+                self._holders()
+                self._make_way(own[holder], name)
+                extra = (value.persistent,) if isinstance(value, Buffer) else ()
+                getattr(self, register)(name, value, *extra)
+                return
+        if name in own.get("_buffers", ()):
             self.register_buffer(name, value, name not in self._not_saved)
-        elif name in self.__dict__.get("_parameters", ()):
+        elif name in own.get("_parameters", ()):
             self.register_parameter(name, value)
-        elif name in self.__dict__.get("_modules", ()):
+        elif name in own.get("_modules", ()):
             self.register_module(name, value)
         else:
             object.__setattr__(self, name, value)
@@ -120,44 +104,46 @@ class Module:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
 
     def _register(self, holder: Held, name: str, value: Any) -> None:
+        if not isinstance(name, str):
+            raise ModuleAttributeError(f"register: expected a str as name, got {name!r}")
         if "." in name or not name:
-            raise ModuleAttributeError(f"register: expected a name without dots, got {name!r}")
+            raise PartNameError(f"register: expected a name without dots, got {name!r}")
+        if name not in holder and hasattr(self, name):
+            raise PartNameError(f"register: {name!r} is an attribute of {type(self).__name__} already; delete it first")
+        holder[name] = value
+
+    def _make_way(self, holder: Held, name: str) -> None:
+        """Let an assignment take the name from whatever has it."""
         for held in self._holders():
             if held is not holder:
                 held.pop(name, None)
         self.__dict__.pop(name, None)
-        holder[name] = value
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Make `param` a parameter called `name`; None keeps the name for none."""
+        holder = self._holders()[0]
         if param is not None and not isinstance(param, Parameter):
             raise ModuleAttributeError(f"{name}: expected a Parameter or None, got {type(param).__name__}")
-        self._register(self._holders()[0], name, param)
+        self._register(holder, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Make `tensor` part of the module's state without being a parameter; its state_dict has it if `persistent`."""
+        holder = self._holders()[1]
         if tensor is not None and not isinstance(tensor, Tensor):
             raise ModuleAttributeError(f"{name}: expected a Tensor or None, got {type(tensor).__name__}")
-        self._register(self._holders()[1], name, tensor)
+        self._register(holder, name, tensor)
         (self._not_saved.discard if persistent else self._not_saved.add)(name)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """Make `module` a submodule called `name`."""
+        holder = self._holders()[2]
         if module is not None and not isinstance(module, Module):
             raise ModuleAttributeError(f"{name}: expected a Module or None, got {type(module).__name__}")
-        self._register(self._holders()[2], name, module)
+        self._register(holder, name, module)
 
-    add_module = register_module
-
-    # --- hooks --------------------------------------------------------------------------------------------------------
-
-    def register_forward_pre_hook(self, hook: Callable[[Module, Any], Any]) -> Handle:
-        """Call ``hook(module, args)`` before `forward`; what it returns replaces the arguments."""
-        return Handle(self._forward_pre_hooks, hook)
-
-    def register_forward_hook(self, hook: Callable[[Module, Any, Any], Any]) -> Handle:
-        """Call ``hook(module, args, output)`` after `forward`; what it returns replaces the output."""
-        return Handle(self._forward_hooks, hook)
+    def add_module(self, name: str, module: Module | None) -> None:
+        """As `register_module`."""
+        self.register_module(name, module)
 
     # --- walking the parts ------------------------------------------------------------------------------------------
 
@@ -230,6 +216,29 @@ class Module:
                 )
         return module  # type: ignore[no-any-return]
 
+    def set_submodule(self, target: str, module: Module) -> None:
+        """Put a module in the place with a dotted name, whose owner is there."""
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise PartNameError("set_submodule: expected the name of a submodule, got an empty one")
+        setattr(self.get_submodule(path), name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter with a dotted name."""
+        return self._part(target, Parameter, "_parameters")  # type: ignore[no-any-return]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with a dotted name."""
+        return self._part(target, Tensor, "_buffers")  # type: ignore[no-any-return]
+
+    def _part(self, target: str, kind: type, holder: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module.__dict__[holder].get(name)
+        if not isinstance(found, kind):
+            raise ModuleAttributeError(f"{type(module).__name__}: {name!r} in {target!r} is none of its {holder[1:]}")
+        return found
+
     # --- changing all of it -----------------------------------------------------------------------------------------
 
     def train(self: Self, mode: bool = True) -> Self:
@@ -264,6 +273,18 @@ class Module:
         fn(self)
         return self
 
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """Replace the values of all parameters, their gradients and all buffers; parameters keep their identity."""
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    grad, parameter.grad = parameter.grad, None
+                    parameter.data = fn(parameter.data)
+                    parameter.grad = None if grad is None else fn(grad.detach())
+            for name, buffer in module._buffers.items():
+                module._buffers[name] = None if buffer is None else fn(buffer)
+        return self
+
     def to(self: Self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
         """Convert floating and complex parameters and buffers in place, keeping each Parameter's identity.
 
@@ -274,15 +295,11 @@ class Module:
             target = tensor.to(*args, dtype=dtype, device=device)
             return target if tensor.dtype.is_differentiable else target.to(tensor.dtype)
 
-        for module in self.modules():
-            for parameter in module._parameters.values():
-                if parameter is not None:
-                    parameter.data = convert(parameter.data)
-                    if parameter.grad is not None:
-                        parameter.grad = convert(parameter.grad.detach())
-            for name, buffer in module._buffers.items():
-                module._buffers[name] = None if buffer is None else convert(buffer)
-        return self
+        return self._apply(convert)
+
+    def type(self: Self, dst_type: Any) -> Self:
+        """Convert all parameters and buffers, integers too; returns the module."""
+        return self._apply(lambda tensor: tensor.to(dtype=dst_type))
 
     def double(self: Self) -> Self:
         """Convert to float64."""
@@ -300,45 +317,6 @@ class Module:
         """Move to the CPU."""
         return self.to(device="cpu")
 
-    # --- state ------------------------------------------------------------------------------------------------------
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-        """Every parameter and persistent buffer by dotted name, detached and sharing memory (not, with `keep_vars`)."""
-        found: OrderedDict[str, Tensor] = OrderedDict()
-        for path, module in self.named_modules(prefix.rstrip("."), remove_duplicate=False):
-            for name, value in (*module._parameters.items(), *module._buffers.items()):
-                if value is not None and name not in module._not_saved:
-                    found[_dotted(path, name)] = value if keep_vars else value.detach()
-        return found
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
-        """Copy values into the parameters and persistent buffers.
-
-        Raises
-        ------
-        StateDictError
-            Where shapes differ, or, if `strict`, names are missing or unexpected. Nothing is copied then.
-        """
-        own = self.state_dict(keep_vars=True)
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        faults = [
-            f"size mismatch for {name}: expected {tuple(own[name].shape)}, got {tuple(value.shape)}"
-            for name, value in state_dict.items()
-            if name in own and own[name].shape != value.shape
-        ]
-        if strict:
-            faults += [f"missing key {name!r}" for name in missing] + [
-                f"unexpected key {name!r}" for name in unexpected
-            ]
-        if faults:
-            raise StateDictError(f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(faults)}")
-        with no_grad():
-            for name, target in own.items():
-                if name in state_dict:
-                    target.copy_(state_dict[name].detach())
-        return IncompatibleKeys(missing, unexpected)
-
     # --- printing ---------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
@@ -348,10 +326,18 @@ class Module:
     def __repr__(self) -> str:
         extra = self.extra_repr()
         lines = [f"({name}): {module!r}".replace("\n", "\n  ") for name, module in self._modules.items()]
-        if not lines:
+        if not lines and "\n" not in extra:
             return f"{type(self).__name__}({extra})"
-        body = "".join(f"\n  {line}" for line in ([extra] if extra else []) + lines)
+        body = "".join(f"\n  {line}" for line in (extra.split("\n") if extra else []) + lines)
         return f"{type(self).__name__}({body}\n)"
+
+
+PARTS = (
+    (Parameter, "_parameters", "register_parameter"),
+    (Buffer, "_buffers", "register_buffer"),
+    (Module, "_modules", "register_module"),
+)
+"""What becomes a part of a module when it is set as an attribute."""
 
 
 def _dotted(path: str, name: str) -> str:

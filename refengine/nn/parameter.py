@@ -1,4 +1,4 @@
-"""Parameter: a tensor that a module counts as one of its own."""
+"""Parameter and Buffer: tensors that a module counts as its own."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+class Buffer(Tensor):
+    """A tensor that, set as an attribute of a Module, is part of its state and no parameter.
+
+    Parameters
+    ----------
+    data : Tensor, optional
+        Its values; the memory is shared. None makes it empty.
+    persistent : bool
+        Whether the module's state_dict has it.
+    """
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+        data = creation.empty(0) if data is None else data
+        super().__init__(data.array, data.storage, data.requires_grad)
+        self.persistent = persistent

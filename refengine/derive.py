@@ -9,7 +9,7 @@ from inspect import Parameter, Signature
 from types import FunctionType
 from typing import Any
 
-from refengine import catalogue, conversion, fast, random
+from refengine import catalogue, conversion, fast, random, sharing
 from refengine.autograd import engine, graph
 from refengine.methods import TensorMethods
 from refengine.op import Composite, Elementwise, Op
@@ -168,6 +168,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "uniform_": random.uniform_,
     "bernoulli_": random.bernoulli_,
     **conversion.METHODS,
+    **sharing.METHODS,
     **FUNCTIONS,
     **scattering.METHODS,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from refengine.backends.base import Array, Backend
+from refengine.region import region_of
 
 
 class Storage:
@@ -16,7 +17,7 @@ class Storage:
         How many times the memory was written to in place.
     """
 
-    __slots__ = ("array", "backend", "version")
+    __slots__ = ("__weakref__", "array", "backend", "version")
 
     def __init__(self, array: Array, backend: Backend) -> None:
         self.array = array
@@ -32,6 +33,10 @@ class Storage:
         return self.backend.memory(self.array)[1]
 
     size = __len__ = nbytes
+
+    def is_shared(self) -> bool:
+        """Whether other processes can see the memory; see `Tensor.share_memory_`."""
+        return region_of(self.array) is not None
 
     def __repr__(self) -> str:
         return f"<Storage of {self.nbytes()} bytes at 0x{self.data_ptr():x}, version {self.version}>"

@@ -9,6 +9,7 @@ from refengine.errors import ArgumentError, RefengineError
 from refengine.nn.hooks import Called
 from refengine.nn.parameter import Buffer, Parameter
 from refengine.nn.state import Stateful
+from refengine.sharing import share
 from refengine.tensor import Tensor
 
 Self = TypeVar("Self", bound="Module")
@@ -300,6 +301,12 @@ class Module(Called, Stateful):
     def type(self: Self, dst_type: Any) -> Self:
         """Convert all parameters and buffers, integers too; returns the module."""
         return self._apply(lambda tensor: tensor.to(dtype=dst_type))
+
+    def share_memory(self: Self) -> Self:
+        """Move parameters, their gradients and buffers to where other processes see them; returns the module."""
+        grads = (parameter.grad for parameter in self.parameters() if parameter.grad is not None)
+        share([*self.parameters(), *grads, *self.buffers()])
+        return self
 
     def double(self: Self) -> Self:
         """Convert to float64."""

@@ -14,10 +14,17 @@ from tests.meta.imports import Import, all_imports, modules
 # Each layer may use itself and what stands above it here. A name covers its submodules unless a longer one is listed.
 REFENGINE = (
     ("refengine.spec", "refengine.errors"),
-    ("refengine.dtypes", "refengine.devices", "refengine.layout", "refengine.state", "refengine.backends"),
+    (
+        "refengine.dtypes",
+        "refengine.devices",
+        "refengine.layout",
+        "refengine.state",
+        "refengine.backends",
+        "refengine.region",
+    ),
     ("refengine.storage", "refengine.methods"),
     ("refengine.tensor",),
-    ("refengine.creation", "refengine.inspection", "refengine.printing", "refengine.random"),
+    ("refengine.creation", "refengine.inspection", "refengine.printing", "refengine.random", "refengine.sharing"),
     ("refengine.autograd.graph",),
     (
         "refengine.autograd.engine",

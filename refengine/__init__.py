@@ -12,6 +12,7 @@ from refengine import dtypes as _dtypes
 from refengine import namespace as namespace
 from refengine import nn as nn
 from refengine import optim as optim
+from refengine import serialization as serialization
 from refengine.autograd.modes import enable_grad as enable_grad
 from refengine.autograd.modes import is_grad_enabled as is_grad_enabled
 from refengine.autograd.modes import no_grad as no_grad
@@ -24,6 +25,8 @@ from refengine.inspection import *
 from refengine.layout import Size as Size
 from refengine.printing import set_printoptions as set_printoptions
 from refengine.random import *
+from refengine.serialization.loading import load as load
+from refengine.serialization.saving import save as save
 from refengine.tensor import Tensor as Tensor
 
 bool, int, float = _dtypes.bool_, _dtypes.int32, _dtypes.float32

@@ -1,1 +1,1 @@
-"""Paired measurements of the engine and of checking. `python -m benchmarks run --quick`."""
+"""Paired measurements of the engine, of checking, of programs and of start-up: ``python -m benchmarks run --quick``."""

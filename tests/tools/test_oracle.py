@@ -10,7 +10,8 @@ import pytest
 mpmath = pytest.importorskip("mpmath")
 
 import gradcheck  # noqa: E402
-from tools.oracle import detection, exact, graph_facts, page, store  # noqa: E402
+from benchmarks import store  # noqa: E402
+from tools.oracle import detection, exact, graph_facts, page  # noqa: E402
 from tools.oracle.alarms import Alarms, Counts, Coverage, chunk, replay  # noqa: E402
 from tools.oracle.classes import CLASSES  # noqa: E402
 from tools.oracle.exact import RULES  # noqa: E402

@@ -66,7 +66,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _measure(name: str, options: argparse.Namespace) -> None:
     """One part, measured and saved."""
-    from tools.oracle import store
+    from benchmarks import store
     from tools.oracle.pool import Asked
 
     start = time.monotonic()

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.markdown import counted, number, prose, share, table
+from benchmarks.store import Part, load
 from tools.oracle import planted_page
-from tools.oracle.markdown import counted, number, prose, share, table
-from tools.oracle.store import Part, load
 
 Data = Sequence[Mapping[str, Any]]
 LIBRARIES = ("numpy", "scipy", "mpmath", "torch", "jax", "autograd")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.oracle.markdown import prose, share, table
+from benchmarks.markdown import prose, share, table
 
 Data = Sequence[Mapping[str, Any]]
 DIAGNOSED = 0.80

@@ -19,8 +19,8 @@ ONLY_INPLACE = frozenset({"copy", "fill", "zero", "__setitem__"})
 MOVING = frozenset({"shape", "indexing"})
 """Groups whose ops move entries: their results may look at the operand's memory, and no rule saves a value."""
 
-KEPT_FOR_SHAPE = frozenset({"gather", "masked_select", "take", "take_along_dim"})
-"""Of these, ops whose operand PyTorch keeps all the same, for its shape, and checks its version."""
+KEPT_FOR_SHAPE = frozenset({"avg_pool2d", "gather", "masked_select", "take", "take_along_dim"})
+"""Of these, or linear, ops whose operand PyTorch keeps all the same, for its shape, and checks its version."""
 
 
 class Declaration(Protocol):

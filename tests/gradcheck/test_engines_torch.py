@@ -267,6 +267,11 @@ def _layer_norm_bias(is_met):
     return "layer_norm", (_tensor(4, 3), (3,)), {"bias": _tensor(3)} if is_met else {"weight": _tensor(3)}
 
 
+def _binary_cross_entropy(is_met):
+    inside = _tensor(3).sigmoid()
+    return "binary_cross_entropy" if is_met else "binary_cross_entropy_with_logits", (inside, inside.flip(0)), {}
+
+
 FAULTY = (
     _clamp,
     _batch_norm_weight,
@@ -277,6 +282,7 @@ FAULTY = (
     _pow,
     _batch_norm_bias,
     _layer_norm_bias,
+    _binary_cross_entropy,
 )
 
 

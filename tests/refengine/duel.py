@@ -39,6 +39,8 @@ KNOWN: dict[str, dict[str, str]] = {
     "stale in PyTorch alone": {
         **dict.fromkeys(
             (
+                "avg_pool2d",
+                "max_pool2d",
                 "gather",
                 "take",
                 "take_along_dim",

@@ -61,13 +61,14 @@ class Region(mmap.mmap):
         SharedMemoryError
             If memory or descriptors run out.
         """
-        if not hasattr(os, "posix_fallocate"):
+        if os.name != "posix":
             raise UnsupportedError("share_memory_: expected a system that passes descriptors (Linux, macOS, BSD)")
         descriptor = None
         try:
             descriptor = _nameless()
             os.ftruncate(descriptor, max(size, 1))  # an empty file cannot be mapped
-            os.posix_fallocate(descriptor, 0, max(size, 1))  # else a lack of memory is a SIGBUS at some later write
+            if hasattr(os, "posix_fallocate"):  # else a lack of memory is a SIGBUS at some later write
+                os.posix_fallocate(descriptor, 0, max(size, 1))
             _seal(descriptor)
             return cls.received(descriptor, size)
         except OSError as error:
@@ -87,9 +88,7 @@ class Region(mmap.mmap):
         try:
             about = os.fstat(descriptor)
             if about.st_size < size:
-                raise SharedMemoryError(
-                    f"shared memory: expected {size} bytes behind a descriptor, got {about.st_size}"
-                )
+                raise SharedMemoryError(f"shared memory: expected a file of {size} bytes, got {about.st_size}")
             key = (about.st_dev, about.st_ino)
             with _lock:
                 region = _known.get(key)

@@ -36,6 +36,15 @@ IS_REGION, IS_CRATE = 1, 2
 FLAGS: Final = socket.MSG_DONTWAIT | getattr(socket, "MSG_NOSIGNAL", 0)
 
 
+class _End(socket.socket):
+    """A socket that closes itself without a warning, as the standard library's connections do."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Connection:
     """One end of a pipe.
 
@@ -45,7 +54,7 @@ class Connection:
         Which way it goes.
     """
 
-    def __init__(self, end: socket.socket, readable: bool = True, writable: bool = True) -> None:
+    def __init__(self, end: _End, readable: bool = True, writable: bool = True) -> None:
         end.setblocking(False)
         self._socket = end
         self.readable, self.writable = readable, writable
@@ -65,7 +74,7 @@ class Connection:
     @classmethod
     def received(cls, descriptor: int, readable: bool, writable: bool) -> Connection:
         """The connection behind a descriptor, which becomes its own."""
-        return cls(socket.socket(fileno=descriptor), readable, writable)
+        return cls(_End(fileno=descriptor), readable, writable)
 
     @property
     def closed(self) -> bool:
@@ -75,10 +84,6 @@ class Connection:
     def close(self) -> None:
         """Let go of this end."""
         self._socket.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_socket"):
-            self._socket.close()
 
     def __enter__(self) -> Connection:
         return self
@@ -156,7 +161,7 @@ class Connection:
         """Whether there is something to receive, or the other end is closed; None waits until there is."""
         self._check(readable=True)
         if not timeout and timeout is not None:
-            return is_ready(self._socket, select.POLLIN)
+            return is_ready(self, select.POLLIN)
         return self.attention.wait(self.fileno(), select.POLLIN, deadline_in(timeout))
 
     # --- packets ------------------------------------------------------------------------------------------------
@@ -220,7 +225,7 @@ class Connection:
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
     """Two connected ends; with ``duplex=False`` the first only receives and the second only sends."""
-    first, second = socket.socketpair(socket.AF_UNIX, KIND)
+    first, second = (_End(fileno=end.detach()) for end in socket.socketpair(socket.AF_UNIX, KIND))
     return Connection(first, True, duplex), Connection(second, duplex, True)
 
 
@@ -229,7 +234,7 @@ def deadline_in(seconds: float | None) -> float | None:
     return None if seconds is None else time.monotonic() + seconds
 
 
-def is_ready(end: socket.socket | Connection, event: int, seconds: float = 0) -> bool:
+def is_ready(end: Connection, event: int, seconds: float = 0) -> bool:
     """Whether a socket can be read from, or written to, now or in that many seconds."""
     poll = select.poll()
     poll.register(end, event)

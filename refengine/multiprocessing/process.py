@@ -11,14 +11,15 @@ from multiprocessing import context
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
-from refengine.multiprocessing.errors import ParentGoneError, ProcessException, ProcessExitedException, exited
+from refengine.multiprocessing.errors import ParentGoneError, ProcessException, exited
 from refengine.multiprocessing.pickling import Envelope
 
 SLICE: Final = 1.0
 """Seconds after which every wait looks up, in case that the end of a process was not announced."""
 
 _running: set[Watched] = set()
-_deaths: list[ProcessExitedException | None] = []
+_deaths: list[tuple[str, int, int, int] | None] = []
+"""What `exited` is to say of each, in order. No exceptions: raised ones would keep the frames of who waited."""
 _lock = threading.Lock()
 
 
@@ -33,6 +34,10 @@ class Watched(BaseProcess):
         super().start()
         with _lock:
             _running.add(self)
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        _reap()  # lets go of its descriptors
 
     def terminate(self) -> None:
         self._is_ended = True
@@ -95,7 +100,7 @@ def _reap() -> None:
             code = process.exitcode
             if code and not process._is_ended:
                 process._place = len(_deaths)
-                _deaths.append(exited(f"process {process.name}", process._index, process.pid or 0, code))
+                _deaths.append((f"process {process.name}", process._index, process.pid or 0, code))
 
 
 class Attention:
@@ -115,7 +120,7 @@ class Attention:
             ended = _deaths[self.seen]
             self.seen += 1
             if ended is not None:
-                return ended
+                return exited(*ended)
         parent = multiprocessing.parent_process()
         if parent is None or parent.is_alive():
             return None

@@ -13,7 +13,7 @@ from refengine import devices
 from refengine.errors import ArgumentError, DeviceError
 from refengine.serialization.archive import Archive
 from refengine.serialization.errors import SavingArgumentError
-from refengine.serialization.rebuilding import COPIES, Place, Rebuilder, resolved
+from refengine.serialization.rebuilding import Place, Rebuilder, resolved
 from refengine.serialization.unpickler import SafeUnpickler, refused_global
 from refengine.storage import Storage
 from refengine.tensor import backend_at
@@ -68,7 +68,7 @@ def load(f: Any, map_location: MapLocation = None, *, weights_only: bool = True,
         place = _place(map_location)
         if not weights_only:
             return FullUnpickler(data, Rebuilder(archive, place, None)).load()
-        return SafeUnpickler(data, Rebuilder(archive, place, COPIES * len(data))).load()
+        return SafeUnpickler(data, Rebuilder(archive, place, len(data))).load()
 
 
 class FullUnpickler(pickle.Unpickler):

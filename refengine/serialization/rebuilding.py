@@ -42,9 +42,15 @@ PID: Final = (str, StorageType, str, str, int)
 """The types in a persistent id: "storage", type, key, device, number of elements."""
 MAX_KEY_DIGITS: Final = 20
 """Keys of storages are counted, or, in older files, are addresses."""
+MAX_LOCATION: Final = 100
+"""Letters in the name of a device."""
 COPIES: Final = 4
-"""How many times the size of the pickle all calls together may copy. Each byte of a bytearray is copied twice and has a
-byte of its own in the pickle; a file that copies one value again and again goes beyond."""
+"""How many times the size of the pickle all calls together may copy: the bytes of a bytearray are copied twice, and
+are in the pickle themselves. A file that copies one value again and again goes beyond."""
+ENTRY: Final = 8
+"""Bytes that an entry of a container counts for; in the pickle it has two at least, such as a reference to the memo."""
+SPARE: Final = 4096
+"""Bytes that every file may copy beyond, for None and True, which have one only."""
 BUFFER: Final = "_is_buffer"
 """PyTorch's mark of a Buffer."""
 
@@ -81,11 +87,12 @@ class Rebuilder:
     place : callable
         Takes a storage in the host's memory and the device that it was saved on; returns it where it is to be.
     budget : int or None
-        How many entries and bytes calls may copy; None is any number.
+        The size of the pickle, which says how much calls may copy; None is without limit.
     """
 
     def __init__(self, archive: Archive, place: Place, budget: int | None) -> None:
-        self._archive, self._place, self._budget = archive, place, budget
+        self._archive, self._place = archive, place
+        self._budget = None if budget is None else COPIES * budget + SPARE
         self._by_key: dict[str, Stored] = {}
         self._by_storage: dict[int, Stored] = {}
         self.tensor_names = self._tensor_names()
@@ -132,6 +139,8 @@ class Rebuilder:
         if type(pid) is not tuple or tuple(map(type, pid)) != PID or pid[0] != "storage":
             raise RefusedError(f"load: expected the id of a storage, got {_shown(pid)}")
         _, kind, key, location, numel = pid
+        if len(location) > MAX_LOCATION:
+            raise RefusedError(f"load: expected the name of a device, got {_shown(location)}")
         if not (key.isascii() and key.isdecimal() and len(key) <= MAX_KEY_DIGITS):
             raise RefusedError(f"load: expected the number of a storage, got {_shown(key)}")
         known = self._by_key.get(key)
@@ -266,7 +275,7 @@ class Rebuilder:
         """Give a tensor its attributes, none of which may stand before what its class has."""
         if type(state) is not dict or not all(type(name) is str for name in state):
             raise RefusedError(f"load: expected the attributes of a tensor, got {_shown(state)}")
-        self._charge(len(state))
+        self._charge(ENTRY * len(state))
         for name in state:
             if hasattr(type(tensor), name):
                 raise RefusedError(f"load: the attribute {_shown(name)} of a tensor would hide its own")
@@ -284,7 +293,7 @@ class Rebuilder:
             raise RefusedError(f"load: {function.name} was given wrong arguments: {error}", function.name) from None
 
     def _charge(self, count: int) -> None:
-        """Pay for entries that are copied."""
+        """Pay for bytes that are copied."""
         if self._budget is None:
             return
         self._budget -= count
@@ -294,7 +303,7 @@ class Rebuilder:
     def _size(self, sizes: Any) -> layout.Size:
         if type(sizes) is not tuple or not all(type(size) is int for size in sizes):
             raise RefusedError(f"load: expected sizes, got {_shown(sizes)}")
-        self._charge(len(sizes))
+        self._charge(ENTRY * len(sizes))
         return layout.Size(sizes)
 
     def _device(self, kind: Any, index: Any = None) -> devices.device:
@@ -305,7 +314,7 @@ class Rebuilder:
     def _ordered_dict(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
         if type(pairs) not in (list, tuple):
             raise RefusedError(f"load: expected pairs for an OrderedDict, got {_shown(pairs)}")
-        self._charge(2 * len(pairs))
+        self._charge(2 * ENTRY * len(pairs))
         result: OrderedDict[Any, Any] = OrderedDict()
         for pair in pairs:
             if type(pair) not in (list, tuple) or len(pair) != 2:
@@ -316,13 +325,13 @@ class Rebuilder:
     def _counter(self, counts: Any = None) -> Counter[Any]:
         if counts is not None and type(counts) is not dict:
             raise RefusedError(f"load: expected counts, got {_shown(counts)}")
-        self._charge(len(counts or ()))
+        self._charge(ENTRY * len(counts or ()))
         return Counter(counts)
 
     def _set(self, items: Any = ()) -> set[Any]:
         if type(items) not in (list, tuple):
             raise RefusedError(f"load: expected the items of a set, got {_shown(items)}")
-        self._charge(len(items))
+        self._charge(ENTRY * len(items))
         return {checked_key(item) for item in items}
 
     def _complex(self, real: Any, imag: Any) -> complex:

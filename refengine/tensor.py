@@ -369,6 +369,13 @@ class Tensor(TensorMethods):
     def __repr__(self) -> str:
         return PRINT[0](self)
 
+    def __copy__(self) -> Tensor:
+        """A leaf over the same memory, with a version counter of its own and the same attributes."""
+        result = type(self).__new__(type(self))
+        Tensor.__init__(result, self.array, requires_grad=self.requires_grad)
+        result.__dict__.update(self.__dict__)
+        return result
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             raise AutogradError("deepcopy: only leaf tensors can be copied with their graph; detach() first")

@@ -374,6 +374,21 @@ def a_deep_copy_has_its_own_values_and_grad(lib: Any) -> Any:
 
 
 @behaviour
+def a_shallow_copy_is_a_leaf_over_the_same_memory(lib: Any) -> Any:
+    x = leaf(lib, 1.0, 2.0)
+    x.tag = "tag"
+    given = (x, x * 1, lib.nn.Parameter(lib.ones(2)), lib.arange(6.0).view(2, 3).t())
+    copies = [copy.copy(t) for t in given]
+    for t in copies:
+        t.detach().add_(1)
+    found = [
+        (type(c).__name__, c.tolist() == t.tolist(), c.requires_grad, c.is_leaf, tuple(c.stride()), t._version)
+        for t, c in zip(given, copies, strict=True)
+    ]
+    return found, copies[0].tag
+
+
+@behaviour
 def pickling_keeps_values_layout_and_requires_grad(lib: Any) -> Any:
     x = leaf(lib, 1.0, 2.0)
     given = (

@@ -71,7 +71,16 @@ def planted(engine: str, name: str, seed: int, seeds: int) -> Plant:
             _ask(found, harness, one, number, twin=(number - seed) % TWIN_SHARE == 0)
     found.seconds = time.process_time() - start
     found.peers = _peers(one)
+    if engine == "jax":
+        _forget()
     return found
+
+
+def _forget() -> None:
+    """Drop what JAX compiled, of which the next mistake uses nothing: gigabytes after a hundred questions."""
+    import jax
+
+    jax.clear_caches()
 
 
 def _ask(found: Plant, harness: Any, one: Any, seed: int, *, twin: bool) -> None:

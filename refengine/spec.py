@@ -47,6 +47,11 @@ class Kink:
     at: float | str
     convention: float | str = 0.0
 
+    @property
+    def shows_on_a_row(self) -> bool:
+        """Whether a row of entries can be put on it; which of several is the first is a matter of more axes."""
+        return self.convention != "first"
+
 
 class Operand(Protocol):
     """A tensor of the program that is being drawn, as an op's `sample` sees it."""

@@ -70,10 +70,10 @@ DECLARED_CONVENTIONS_HOLD = Claim(
 
 @cache
 def _declared() -> Mapping[str, Op]:
-    """The ops that promise a derivative on a kink; which entry is the first of several is no matter of one axis."""
+    """The ops that declare kinks."""
     from refengine import catalogue
 
-    return {op.name: op for op in catalogue.ops() if any(k.convention != "first" for k in op.kinks)}
+    return {op.name: op for op in catalogue.ops() if any(kink.shows_on_a_row for kink in op.kinks)}
 
 
 def _promised(subject: Subject, op: str, kink: Kink) -> float | str:

@@ -29,7 +29,7 @@ CALLS, CASES = 200, 12
 STEP = 1e-6
 # One-sided differences over STEP are off by about STEP times the curvature, and by 1e-10 of round-off.
 CLOSE = 1e-4
-KINKS = [(op, kink) for op in catalogue.ops() for kink in op.kinks if kink.convention != "first"]
+KINKS = [(op, kink) for op in catalogue.ops() for kink in op.kinks if kink.shows_on_a_row]
 DRAWABLE = [
     op for op in catalogue.ops() if op.differentiable and not op.boolean and any(map(op.accepts, [(), (2,), (2, 2)]))
 ]

@@ -6,6 +6,7 @@ import codecs
 import ctypes
 import io
 import pickle
+import warnings
 from collections import OrderedDict
 from typing import Any, Final
 
@@ -108,6 +109,8 @@ class TensorPickler(pickle._Pickler):
         storage, dtype = tensor.untyped_storage(), tensor.dtype
         if tensor.backend is NUMPY and (tensor.data_ptr() - storage.data_ptr()) % dtype.itemsize:
             raise SaveError(f"save: a tensor does not begin at a whole {dtype.name} of its memory; clone() it")
+        if tensor.extra is not None and tensor.extra.hooks:
+            warnings.warn("save: the hooks of a tensor are not saved; register them again after load", stacklevel=2)
         requires_grad = tensor.requires_grad
         owned = requires_grad and kind is not Parameter
         size, stride = tuple(tensor.shape), tuple(tensor.stride())

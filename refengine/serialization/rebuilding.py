@@ -246,7 +246,7 @@ class Rebuilder:
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any, state: Any = None) -> Parameter:
         """A parameter over a tensor's memory."""
         _check_hooks(hooks)
-        if type(data) is not Tensor or type(requires_grad) is not bool:
+        if not isinstance(data, Tensor) or type(requires_grad) is not bool:
             raise RefusedError(f"load: expected a tensor for a parameter, got {_shown(data)}")
         if requires_grad and not data.dtype.is_differentiable:
             raise FormatError(f"load: a parameter of dtype {data.dtype.name} is said to require grad")

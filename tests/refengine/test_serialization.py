@@ -6,6 +6,8 @@ import io
 import os
 import pickle
 import stat
+import sys
+import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 import refengine as re
 from refengine import serialization
 from refengine.errors import ArgumentError, DeviceError, DTypeError
-from refengine.serialization import FormatError, RefusedError, SaveError
+from refengine.serialization import FormatError, RefusedError, SaveError, writing
 from tests.refengine import archives
 
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool", "complex128", "complex64")
@@ -191,6 +193,15 @@ def test_storages_go_both_ways() -> None:
     found = re.load(by_torch(torch.tensor([1, 2, 3], dtype=torch.uint8).untyped_storage()))
     assert found.nbytes() == 3
     assert found.array.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("lib", ["refengine", "torch"])
+def test_hooks_are_left_out_with_a_warning(lib: str) -> None:
+    engine = re if lib == "refengine" else pytest.importorskip("torch")
+    x = engine.ones(2, requires_grad=True)
+    x.register_hook(abs)
+    with pytest.warns(UserWarning, match="hook"):
+        engine.save(x, io.BytesIO())
 
 
 # --- classes of tensors ----------------------------------------------------------------------------------------------
@@ -444,6 +455,40 @@ def test_what_is_no_file_is_refused(wrong: Any) -> None:
     for call in (lambda: re.save(1, wrong), lambda: re.load(wrong)):
         with pytest.raises(ArgumentError, match="expected a path"):
             call()
+
+
+def test_pytorch_is_never_imported(monkeypatch: Any) -> None:
+    torch = pytest.importorskip("torch")
+    stream = by_torch({"w": torch.nn.Parameter(torch.ones(2))})
+    for library in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+        monkeypatch.setitem(sys.modules, library, None)
+    for weights_only in (True, False):
+        assert re.load(stream, weights_only=weights_only)["w"].tolist() == [1.0, 1.0]
+    assert again(re.ones(2)).tolist() == [1.0, 1.0]
+
+
+def test_a_file_without_checksums_loads_and_one_with_a_wrong_one_does_not() -> None:
+    torch = pytest.importorskip("torch")
+    torch.serialization.set_crc32_options(False)
+    try:
+        stream = by_torch(torch.ones(4))
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert re.load(stream).tolist() == [1.0] * 4
+    stream = by_torch(torch.ones(4))
+    with pytest.raises(FormatError, match="checksum"):
+        re.load(io.BytesIO(stream.getvalue().replace(archives.FLOATS, b"\1" * 16)))
+
+
+def test_records_of_more_than_four_gigabytes_keep_their_alignment(tmp_path: Path, monkeypatch: Any) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    monkeypatch.setattr(writing, "NEARLY_4_GIB", int(100 / 1.05))
+    path = tmp_path / "x.pt"
+    re.save([re.arange(100.0), re.ones(3)], path)
+    found = re.load(path, mmap=True)
+    assert [t.data_ptr() % 64 for t in found] == [0, 0]
+    assert [t.tolist() for t in torch.load(path)] == [t.tolist() for t in found] == [[*range(100)], [1.0] * 3]
 
 
 def test_equal_objects_make_equal_files() -> None:

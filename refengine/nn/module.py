@@ -265,7 +265,7 @@ class Module(Called, Stateful):
                 parameter.grad = None
             else:
                 parameter.grad = parameter.grad.detach()
-                parameter.grad.mul_(0.0)
+                parameter.grad.zero_()
 
     def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` on every module below, then on this one; returns the module."""

@@ -295,6 +295,13 @@ def test_zero_grad_lets_go_or_fills(lib: Any) -> None:
     assert module.weight.grad is None
 
 
+def test_zero_grad_fills_what_is_no_number_too(lib: Any) -> None:
+    module = lib.nn.Linear(1, 1)
+    module.weight.grad = lib.tensor([[float("nan")]])
+    module.zero_grad(set_to_none=False)
+    assert module.weight.grad.tolist() == [[0.0]]
+
+
 def test_requires_grad_freezes_all_parameters(lib: Any) -> None:
     module = lib.nn.Linear(2, 1).requires_grad_(False)
     assert not module(lib.ones(1, 2)).requires_grad

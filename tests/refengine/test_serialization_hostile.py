@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import pickle
@@ -9,6 +10,7 @@ import pickletools
 import random
 import struct
 import sys
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -55,11 +57,12 @@ EXECUTES = (
 """Beginnings of the names of what Python reports to an audit hook, that a load has no business with."""
 
 watched: list[str] | None = None
+watcher = threading.get_ident()
 
 
 def note(event: str, _: Any) -> None:
     """An audit hook; it cannot be taken away again, so it does nothing unless asked."""
-    if watched is not None and event.startswith(EXECUTES):
+    if watched is not None and event.startswith(EXECUTES) and threading.get_ident() == watcher:
         watched.append(event)
 
 
@@ -68,14 +71,19 @@ sys.addaudithook(note)
 
 @contextmanager
 def nothing_is_executed() -> Iterator[None]:
-    """Assert that nothing was imported, compiled, opened or started inside the block."""
-    global watched
-    watched = []
+    """Assert that nothing was imported, compiled, opened or started inside the block.
+
+    What other threads do is not noted, nor what the garbage collector would find of other tests.
+    """
+    global watched, watcher
+    watched, watcher = [], threading.get_ident()
+    gc.disable()
     try:
         yield
         found = watched
     finally:
         watched = None
+        gc.enable()
     assert found == []
 
 

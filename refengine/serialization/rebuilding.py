@@ -157,7 +157,7 @@ class Rebuilder:
         record = self._archive.find(f"data/{key}")
         if record.size // dtype.itemsize != numel:
             raise FormatError(
-                f"load: storage {key} is said to have {numel} elements of {dtype.itemsize} bytes, "
+                f"load: storage {key} is said to have {_shown(numel)} elements of {dtype.itemsize} bytes, "
                 f"and has {record.size} bytes"
             )
         memory = self._archive.array(record)
@@ -402,8 +402,8 @@ def _checked_layout(size: Any, stride: Any, offset: Any, count: int, itemsize: i
     last = offset + layout.span(shape, strides)[1]
     if last >= count:
         raise FormatError(
-            f"load: a tensor of shape {shape}, strides {strides} and offset {offset} reaches beyond its storage "
-            f"of {count} elements"
+            f"load: a tensor of shape {shape}, strides {strides} and offset {_shown(offset)} reaches beyond its "
+            f"storage of {count} elements"
         )
     return shape, strides, offset
 
@@ -412,8 +412,8 @@ def _ints(values: Any) -> tuple[int, ...]:
     """Sizes or strides."""
     if not isinstance(values, tuple) or len(values) > MAX_AXES:
         raise FormatError(f"load: expected at most {MAX_AXES} sizes or strides, got {_shown(values)}")
-    if not all(type(value) is int and value >= 0 for value in values):
-        raise FormatError(f"load: expected sizes or strides of at least 0, got {_shown(values)}")
+    if not all(type(value) is int and 0 <= value <= MAX_BYTES for value in values):
+        raise FormatError(f"load: expected sizes or strides from 0 to {MAX_BYTES}, got {_shown(values)}")
     return tuple(values)
 
 
@@ -425,7 +425,9 @@ def _shown(value: Any) -> str:
     """A value in a few words; nothing is written out that could be endless."""
     if isinstance(value, (str, bytes)):
         return repr(value[:60])
-    if isinstance(value, (int, float, type(None))) and not (isinstance(value, int) and abs(value) > 1 << 70):
+    if isinstance(value, int) and abs(value) > 1 << 64:
+        return f"a number of {value.bit_length()} bits"
+    if isinstance(value, (int, float, type(None))):
         return repr(value)
     if isinstance(value, (Global, StorageType)):
         return value.name

@@ -230,6 +230,7 @@ PICKLES: dict[str, bytes] = {
     "a stride below zero": whole(tensor(offset=3, stride=(-1,))),
     "a stride that wraps round": whole(tensor(size=(2,), stride=(2**63,))),
     "a stride that overflows": whole(tensor(size=(1,), stride=(2**70,))),
+    "a stride that overflows in bytes": whole(tensor(size=(1,), stride=(2**62,))),
     "sizes that overflow": whole(tensor(size=(2**40, 2**40), stride=(0, 0))),
     "sizes that overflow around none": whole(tensor(size=(0, 2**62, 2**62), stride=(0, 0, 0))),
     "a size that overflows": whole(tensor(size=(2**90, 0), stride=(0, 0))),
@@ -301,8 +302,8 @@ PICKLES: dict[str, bytes] = {
     "copies of counts": whole(copied("collections Counter", value(dict.fromkeys(range(5000), 1)))),
     "copies of sizes": whole(copied("torch Size", value(tuple(range(5000))))),
     "copies of attributes": whole(
-        value({f"a{i}": i for i in range(3000)}) + b"q\x00]q\x01"
-        + (b"h\x01" + of_type(MAKE, TENSOR, ARGS, b"h\x00") + b"a") * 2000
+        value({f"a{i}": i for i in range(3000)}) + b"q\xf0]q\xf1"
+        + (b"h\xf1" + of_type(MAKE, TENSOR, ARGS, b"h\xf0") + b"a") * 300
     ),
 }  # fmt: skip
 PICKLES |= {f"a call of {shown[:60]!r}": whole(call(shown, COMMAND)) for shown in GLOBALS}

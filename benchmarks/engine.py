@@ -6,7 +6,7 @@ Before anything is measured, the gradients of all contestants are compared.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -40,6 +40,8 @@ class Case:
     baseline : str
     way : str
         Which of a peer's ways is taken: "gradient", "asked" or "second".
+    absent : mapping of str to str
+        Peers that are left out, and why.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Case:
     by_hand: Work | None
     baseline: str = NUMPY
     way: str = "gradient"
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
@@ -139,16 +142,18 @@ def _wide(random: np.random.Generator, scale: Scale) -> Iterator[Case]:
         partial(by_hand.fan_in, start, count), "PyTorch",
     )  # fmt: skip
     arrays = list(random.standard_normal((count, 10)))
+    endless = {AUTOGRAD.name: "its time grows with the square of their number"} if AUTOGRAD in peers else {}
+    able = [peer for peer in peers if peer is not AUTOGRAD]
     yield Case(
-        f"(f) {count:,} leaves", 2 * count, workloads.leaves, arrays, peers, partial(by_hand.leaves, arrays),
-        "PyTorch",
+        f"(f) {count:,} leaves", 2 * count, workloads.leaves, arrays, able, partial(by_hand.leaves, arrays),
+        "PyTorch", absent=endless,
     )  # fmt: skip
 
 
 def benchmark(case: Case) -> Benchmark:
     """The comparison; raises where gradients differ."""
     works: dict[str, Work] = {} if case.by_hand is None else {NUMPY: case.by_hand}
-    absent: dict[str, str] = {}
+    absent = dict(case.absent)
     for peer in case.peers:
         if not peer.is_installed:
             absent[peer.name] = "not installed"

@@ -21,6 +21,8 @@ Work = Callable[[], object]
 Clock = Callable[[], float]
 # Rounds that are run even where they take longer than was asked for: fewer have no percentiles to speak of.
 FEWEST = 3
+# Seconds of one call from which on it is not tried again before it counts: what a first call warms up is nothing to it.
+WARM = 0.5
 
 
 def of_children() -> float:
@@ -181,7 +183,9 @@ def repeats(
     work: Work, seconds: float, *, clock: Clock = time.process_time, is_collected: bool = False
 ) -> tuple[int, float]:
     """How often `work` runs in about `seconds`, at least once; and how long it takes once."""
-    once(work, 1, clock=clock, is_collected=is_collected)
+    first = once(work, 1, clock=clock, is_collected=is_collected)
+    if first >= max(seconds, WARM):
+        return 1, first
     count = 1
     while (spent := once(work, count, clock=clock, is_collected=is_collected)) < seconds / 4 and count < 1_000_000:
         count *= 2

@@ -38,4 +38,5 @@ class Scale:
 SMOKE = Scale("smoke", 1, 0.0, 0.0)
 # About 20 benchmarks of 5 s, and as long again for imports, trial runs and the long calls of other checkers.
 QUICK = Scale("quick", 7, 0.05, 4.0)
-FULL = Scale("full", 31, 0.2, 60.0)
+# Half an hour or less.
+FULL = Scale("full", 21, 0.2, 30.0)

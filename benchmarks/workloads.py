@@ -120,7 +120,7 @@ def matmuls(count: int) -> Workload:
 
 
 def writes(blocks: int) -> Workload:
-    """Five ops a block: two views, and three writes in place."""
+    """Six ops a block: three views, and three writes in place."""
 
     def of(library: Any) -> Function:
         def function(x: Any) -> Any:

@@ -9,9 +9,9 @@ import threading
 import time
 from multiprocessing import context
 from multiprocessing.process import BaseProcess
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from refengine.multiprocessing.errors import ParentGoneError, ProcessException, exited
+from refengine.multiprocessing.errors import ParentGoneError, exited
 from refengine.multiprocessing.pickling import Envelope
 
 SLICE: Final = 1.0
@@ -111,40 +111,53 @@ class Attention:
     def __init__(self) -> None:
         self.process, self.seen = os.getpid(), deaths()
 
-    def news(self) -> ProcessException | None:
-        """What has ended that should not have, if it was not said yet."""
+    def is_due(self) -> bool:
+        """Whether something has ended that should not have, and was not said yet."""
         if self.process != os.getpid():  # it came here by fork
             self.process, self.seen = os.getpid(), 0
         _reap()
-        while self.seen < len(_deaths):
-            ended = _deaths[self.seen]
+        while self.seen < len(_deaths) and _deaths[self.seen] is None:
             self.seen += 1
-            if ended is not None:
-                return exited(*ended)
-        parent = multiprocessing.parent_process()
-        if parent is None or parent.is_alive():
-            return None
-        return ParentGoneError("multiprocessing: the process that started this one is gone", -1, parent.pid or 0)
+        return self.seen < len(_deaths) or _is_orphan()
+
+    def say(self) -> NoReturn:
+        """Raise what is due.
+
+        Raises
+        ------
+        ProcessExitedException
+            If a process that was started here has ended as it should not.
+        ParentGoneError
+            If the process that started this one is gone.
+        """
+        ended = _deaths[self.seen] if self.seen < len(_deaths) else None
+        if ended is None:
+            raise ParentGoneError("multiprocessing: the process that started this one is gone", -1, os.getppid())
+        self.seen += 1
+        raise exited(*ended)
 
     def wait(self, descriptor: int, event: int, deadline: float | None) -> bool:
         """Wait until a descriptor is ready; False after the deadline.
 
         Raises
         ------
-        ProcessExitedException
-            If a process that was started here has ended as it should not, and nothing it sent is left to read.
-        ParentGoneError
-            If the process that started this one is gone, and nothing is left to read.
+        ProcessExitedException, ParentGoneError
+            As `say`, if something is due while the descriptor is not ready: what the dead have sent comes first.
         """
         while True:
             left = SLICE if deadline is None else min(SLICE, max(0.0, deadline - time.monotonic()))
-            news = self.news()
-            if _poll(descriptor, event, 0.0 if news else left):
+            is_due = self.is_due()  # before the look at the descriptor, so that nothing can be sent after it
+            if _poll(descriptor, event, 0.0 if is_due else left):
                 return True
-            if news:
-                raise news
+            if is_due:
+                self.say()
             if deadline is not None and time.monotonic() >= deadline:
                 return False
+
+
+def _is_orphan() -> bool:
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _poll(descriptor: int, event: int, seconds: float) -> bool:

@@ -136,9 +136,8 @@ class Queue:
         while not self._put_in_place(message):
             if deadline is not None and time.monotonic() >= deadline:
                 raise queue.Full
-            news = self._writer.attention.news()
-            if news:
-                raise news
+            if self._writer.attention.is_due():
+                self._writer.attention.say()
             time.sleep(PAUSE)
 
     def put_nowait(self, obj: Any) -> None:

@@ -35,7 +35,11 @@ DESCRIPTORS = Path("/proc/self/fd")
 def nothing_stays() -> Iterator[None]:
     """No test leaves a process behind."""
     yield
-    assert multiprocessing.active_children() == []
+    left = multiprocessing.active_children()
+    for process in left:  # else the end of the run would wait for them
+        process.kill()
+        process.join(PATIENCE)
+    assert left == []
 
 
 def journey(obj: Any) -> Any:
@@ -441,3 +445,16 @@ def _take(results: Any) -> int:
     number, tensor, _ = results.get(timeout=PATIENCE)
     assert tensor.tolist() == [number + 1.0] * 256
     return 1
+
+
+def test_news_of_a_death_waits_for_the_message_that_comes_first() -> None:
+    channel = mp.Queue()
+    process = fork.Process(target=processes.die)
+    process.start()
+    process.join(PATIENCE)
+    channel.put(1)
+    attention = channel._reader.attention
+    assert attention.wait(channel._reader.fileno(), connection.select.POLLIN, None)
+    assert channel.get() == 1
+    with pytest.raises(mp.ProcessExitedException):
+        channel.get()

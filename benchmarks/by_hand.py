@@ -82,7 +82,7 @@ def structured(arrays: Sequence[Array], rows: Array, blocks: int) -> list[Array]
         gc += g.sum(1, keepdims=True)
         gq = g * 0.5
         gt = np.zeros_like(t)
-        np.add.at(gt, rows, gq)
+        np.add.at(gt, rows, gq)  # rows repeat
         gu = gq.sum(1)
         gt[:, ::2] += gu * t[:, 1::2]
         gt[:, 1::2] += gu * t[:, ::2]

@@ -109,10 +109,11 @@ def _version(name: str) -> str:
 
 def target_table(results: Sequence[Result]) -> list[str]:
     """Every target beside what was found."""
-    return table(("", "target", "measured", ""), (_target_row(target, results) for target in TARGETS))
+    return table(("", "target", "measured", ""), (target_row(target, results) for target in TARGETS))
 
 
-def _target_row(target: Target, results: Sequence[Result]) -> tuple[str, str, str, str]:
+def target_row(target: Target, results: Sequence[Result]) -> tuple[str, str, str, str]:
+    """One target, its limit, what was found and whether that will do."""
     found = target.found(results)
     if found is None:
         return target.what, target.wanted, UNMEASURED, ""
@@ -126,7 +127,8 @@ def _target_row(target: Target, results: Sequence[Result]) -> tuple[str, str, st
 
 def _missed(target: Target, found: Spread) -> str:
     larger, smaller = max(found.median, target.limit), min(found.median, target.limit)
-    return f"missed by a factor of {larger / smaller:.2g}" if smaller > 0.0 else "missed"
+    distance = f" by a factor of {larger / smaller:.2g}" if smaller > 0.0 else ""
+    return f"missed{distance}{f': {target.reason}' if target.reason else ''}"
 
 
 def result_table(result: Result) -> list[str]:

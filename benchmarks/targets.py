@@ -28,6 +28,8 @@ class Target:
     limit : float
     unit : str
         What follows the figure.
+    reason : str
+        Why it is missed, where it is.
     """
 
     what: str
@@ -36,6 +38,7 @@ class Target:
     sense: str
     limit: float
     unit: str = ""
+    reason: str = ""
 
     @property
     def wanted(self) -> str:

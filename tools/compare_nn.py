@@ -105,9 +105,9 @@ LAYER_CASES: dict[str, tuple[Make, Shape]] = {
     "Dropout(1)": (lambda nn: nn.Dropout(1.0), (5, 4)),
     "Flatten()": (lambda nn: nn.Flatten(), IMAGE),
     "Unflatten(1, (2, 2))": (lambda nn: nn.Unflatten(1, (2, 2)), IMAGE),
-    **each(
-        "Identity ReLU ReLU6 Hardtanh LeakyReLU ELU SELU GELU SiLU Sigmoid Tanh Softplus Softsign LogSigmoid", (5, 4)
-    ),
+    **each("Identity ReLU ReLU6 Hardtanh LeakyReLU PReLU ELU SELU CELU GELU SiLU Mish", (5, 4)),
+    **each("Hardswish Sigmoid Tanh Softplus Softsign LogSigmoid", (5, 4)),
+    "PReLU(4)": (lambda nn: nn.PReLU(4), (5, 4)),
     "GELU(approximate='tanh')": (lambda nn: nn.GELU(approximate="tanh"), (5, 4)),
     "GLU()": (lambda nn: nn.GLU(), (5, 4)),
     "Softmax(1)": (lambda nn: nn.Softmax(1), (5, 4)),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from refengine.nn import functional as functional
 from refengine.nn import init as init
+from refengine.nn.activation import CELU as CELU
 from refengine.nn.activation import ELU as ELU
 from refengine.nn.activation import GELU as GELU
 from refengine.nn.activation import GLU as GLU
 from refengine.nn.activation import SELU as SELU
+from refengine.nn.activation import Hardswish as Hardswish
 from refengine.nn.activation import Hardtanh as Hardtanh
 from refengine.nn.activation import LeakyReLU as LeakyReLU
 from refengine.nn.activation import LogSigmoid as LogSigmoid
 from refengine.nn.activation import LogSoftmax as LogSoftmax
+from refengine.nn.activation import Mish as Mish
+from refengine.nn.activation import PReLU as PReLU
 from refengine.nn.activation import ReLU as ReLU
 from refengine.nn.activation import ReLU6 as ReLU6
 from refengine.nn.activation import Sigmoid as Sigmoid

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from refengine import creation
+from refengine.creation import Device, DType
 from refengine.nn import functional
+from refengine.nn.init import constant_
 from refengine.nn.module import Module
+from refengine.nn.parameter import Parameter
 from refengine.tensor import Tensor
 
 
@@ -87,6 +91,21 @@ class SELU(_InPlace):
     name = "selu"
 
 
+class Mish(_InPlace):
+    """x * tanh(log(1 + e**x))."""
+
+    name = "mish"
+
+
+class Hardswish(_InPlace):
+    """x times x / 6 + 1 / 2 limited to [0, 1]."""
+
+    name = "hardswish"
+
+    def extra_repr(self) -> str:
+        return ""
+
+
 class Hardtanh(_InPlace):
     """x limited to [min_val, max_val]."""
 
@@ -124,6 +143,47 @@ class ELU(_InPlace):
 
     def _arguments(self) -> dict[str, Any]:
         return {"alpha": self.alpha}
+
+
+class CELU(_InPlace):
+    """x where x > 0, else alpha * (e**(x / alpha) - 1)."""
+
+    name = "celu"
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__(inplace)
+        self.alpha = alpha
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"alpha": self.alpha}
+
+
+class PReLU(Module):
+    """x where x > 0, else weight * x, with one learned weight or one for each entry of the second axis.
+
+    Parameters
+    ----------
+    num_parameters : int
+        1, or the size of the second axis.
+    init : float
+        The weights' first value.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Device = None, dtype: DType = None) -> None:
+        super().__init__()
+        self.num_parameters, self.init = num_parameters, init
+        self.weight = Parameter(creation.full((num_parameters,), float(init), device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Weights to their first value."""
+        constant_(self.weight, self.init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Elementwise."""
+        return functional.prelu(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"num_parameters={self.num_parameters}"
 
 
 class GELU(Module):

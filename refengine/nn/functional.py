@@ -24,6 +24,7 @@ from refengine.functions import logsigmoid as logsigmoid
 from refengine.functions import max_pool2d as max_pool2d
 from refengine.functions import mse_loss as mse_loss
 from refengine.functions import nll_loss as nll_loss
+from refengine.functions import prelu as prelu
 from refengine.functions import sigmoid as sigmoid
 from refengine.functions import smooth_l1_loss as smooth_l1_loss
 from refengine.functions import softmax as softmax
@@ -92,3 +93,18 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return x where x > 0, else alpha * (e**x - 1), written into x if `inplace`."""
     return input.elu_(alpha) if inplace else ops.elu(input, alpha)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """Return alpha * (e**(x / alpha) - 1) where x <= 0, else x, written into x if `inplace`."""
+    return input.celu_(alpha) if inplace else ops.celu(input, alpha)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return x * tanh(log(1 + e**x)), written into x if `inplace`."""
+    return input.mish_() if inplace else ops.mish(input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return x times x / 6 + 1 / 2 limited to [0, 1], written into x if `inplace`."""
+    return input.hardswish_() if inplace else ops.hardswish(input)

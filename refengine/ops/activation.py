@@ -128,6 +128,68 @@ class Elu(_Activation):
         return Call((x,), draw.choice(({}, {"alpha": 0.5}, {"alpha": 2.0})))
 
 
+class Celu(_Activation):
+    """Return x where x > 0, else alpha * (e**(x / alpha) - 1). The derivative at 0 is 1."""
+
+    form = "function"
+    elsewhere = {"torch": "nn.functional.celu"}
+    domains = (Interval(-6.0, 6.0, avoid=(0.0,)),)
+
+    def bind(self, shape: Shape, alpha: float = 1.0) -> dict[str, Any]:
+        if alpha == 0:
+            raise ShapelessArgument("celu: expected an alpha that is not 0, got 0")
+        return {"alpha": alpha}
+
+    def forward(self, xp: Namespace, x: Array, *, alpha: float) -> Array:
+        return xp.where(xp.greater(x, 0), x, xp.expm1(xp.minimum(x, 0) / alpha) * alpha)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array, *, alpha: float) -> Array:
+        low = xp.less_equal(x, 0)
+        return xp.where(low, g * xp.exp(xp.where(low, x, 0.0) / alpha), g)
+
+    def sample(self, draw: Draw, x: Operand) -> Call:
+        """With and without alpha."""
+        return Call((x,), draw.choice(({}, {"alpha": 0.5}, {"alpha": 2.0})))
+
+
+class Mish(_Activation):
+    """Return x * tanh(log(1 + e**x)), without overflow."""
+
+    form = "function"
+    elsewhere = {"torch": "nn.functional.mish"}
+    domains = (SMOOTH,)
+
+    def forward(self, xp: Namespace, x: Array) -> Array:
+        return x * self._gate(xp, x)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        gate = self._gate(xp, x)
+        return g * (gate + x * ((1 - gate * gate) * xp.expit(x)))
+
+    def _gate(self, xp: Namespace, x: Array) -> Array:
+        """tanh(log(1 + e**x)) as a fraction of polynomials in e**x; 1 to the last digit beyond 20."""
+        beyond = xp.greater(x, 20)
+        e = xp.exp(xp.where(beyond, 0.0, x))
+        n = e * (e + 2)
+        return xp.where(beyond, 1.0, n / (n + 2))
+
+
+class Hardswish(_Activation):
+    """Return x times x / 6 + 1 / 2 limited to [0, 1]. The derivative at -3 is 0, and at 3 it is 1."""
+
+    form = "function"
+    elsewhere = {"torch": "nn.functional.hardswish"}
+    domains = (Interval(-20.0, 20.0, avoid=(-3.0, 3.0)),)
+    kinks = (Kink(-3.0), Kink(3.0, 1.0))
+
+    def forward(self, xp: Namespace, x: Array) -> Array:
+        return x * (xp.minimum(xp.maximum(x + 3, 0), 6) / 6)
+
+    def vjp(self, xp: Namespace, g: Array, x: Array) -> Array:
+        inside = g * (x / 3 + 0.5)
+        return xp.where(xp.less_equal(x, -3), 0, xp.where(xp.greater_equal(x, 3), g, inside))
+
+
 class Selu(_Activation):
     """Return scale * elu(x, alpha), constants of self-normalizing networks. The derivative at 0 is scale * alpha."""
 
@@ -386,5 +448,5 @@ SOFTMAX = Softmax()
 
 OPS: tuple[Op, ...] = (
     Relu(), Relu6(), Hardtanh(), LeakyRelu(), Elu(), Selu(), Gelu(), Sigmoid(), Silu(), Softplus(), Softsign(),
-    Logsigmoid(), SOFTMAX, LogSoftmax(), Softmin(), Glu(),
+    Logsigmoid(), SOFTMAX, LogSoftmax(), Softmin(), Glu(), Celu(), Mish(), Hardswish(),
 )  # fmt: skip

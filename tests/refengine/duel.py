@@ -54,7 +54,7 @@ KNOWN: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("layer_norm", "batch_norm"), "PyTorch saves the bias as well, which no gradient depends on"),
         **dict.fromkeys(
-            ("elu", "selu", "leaky_relu", "hardtanh"),
+            ("elu", "selu", "celu", "leaky_relu", "hardtanh"),
             "PyTorch's in-place form saves the result; here it keeps a copy of the operand, as other in-place forms do",
         ),
         "pow": "PyTorch saves the result where only the gradient of the base is wanted",

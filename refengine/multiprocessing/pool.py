@@ -95,6 +95,8 @@ class AsyncResult:
         self._callbacks = callback, error_callback
         self._lock, self._left = threading.Lock(), len(futures)
         self._done = threading.Event()
+        self._value: Any = None
+        self._error: BaseException | None = None
         if not futures:
             self._finish()
         for future in futures:
@@ -108,22 +110,20 @@ class AsyncResult:
         self._finish()
 
     def _finish(self) -> None:
+        # The calls lead back here: without letting go of them, their results would wait for the garbage collector.
+        futures, self._futures = self._futures, []
         callback, error_callback = self._callbacks
+        self._error = next((error for error in (future.exception() for future in futures) if error), None)
         try:
-            error = self._error()
-            if error is None and callback is not None:
-                callback(self._values())
-            elif error is not None and error_callback is not None:
-                error_callback(error)
+            if self._error is None:
+                found = [value for future in futures for value in future.result()]
+                self._value = found[0] if self._is_one else found
+                if callback is not None:
+                    callback(self._value)
+            elif error_callback is not None:
+                error_callback(self._error)
         finally:
             self._done.set()
-
-    def _error(self) -> BaseException | None:
-        return next((error for error in (future.exception() for future in self._futures) if error), None)
-
-    def _values(self) -> Any:
-        found = [value for future in self._futures for value in future.result()]
-        return found[0] if self._is_one else found
 
     def ready(self) -> bool:
         """Whether all are done."""
@@ -133,7 +133,7 @@ class AsyncResult:
         """Whether none raised; ValueError if not all are done."""
         if not self.ready():
             raise ValueError("successful: the result is not ready")
-        return self._error() is None
+        return self._error is None
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until all are done or the time is over."""
@@ -154,10 +154,12 @@ class AsyncResult:
         self.wait(timeout)
         if not self.ready():
             raise multiprocessing.TimeoutError(f"get: no result in {timeout} s")
-        error = self._error()
-        if error is not None:
-            raise error
-        return self._values()
+        try:
+            if self._error is not None:
+                raise self._error
+            return self._value
+        finally:
+            del self  # the error's traceback has this frame
 
 
 class Pool:

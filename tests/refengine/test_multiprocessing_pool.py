@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 import refengine as re
 from refengine import multiprocessing as mp
+from refengine.region import region_of
 from tests.refengine import processes
 from tests.refengine.processes import PATIENCE
 
@@ -101,6 +104,19 @@ def test_idle_workers_that_are_killed_are_replaced(pool: Any) -> None:
         for i, result in enumerate(results):
             with contextlib.suppress(mp.ProcessExitedException):  # it was handed out before the death was noticed
                 assert result.get(PATIENCE) == 2 * i
+
+
+def test_a_result_that_is_dropped_frees_its_memory_at_once(pool: Any) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        result = pool.apply_async(processes.double, (re.ones(3),)).get(PATIENCE)
+        region = weakref.ref(region_of(result.array))
+        del result
+        pool.apply(processes.double, (1,))  # so that the manager's thread has let go of it too
+        assert region() is None
+    finally:
+        gc.enable()
 
 
 def test_workers_are_replaced_after_their_share_of_calls() -> None:

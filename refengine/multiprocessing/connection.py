@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing.connection import wait as wait  # it takes these connections too
 from types import TracebackType
 from typing import Any, Final
 

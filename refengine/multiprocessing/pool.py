@@ -14,12 +14,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import connection as standard
 from multiprocessing import util
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Any, Final
 
-from refengine.multiprocessing.connection import Connection, Pipe
+from refengine.multiprocessing.connection import Connection, Pipe, wait
 from refengine.multiprocessing.errors import exited
 from refengine.multiprocessing.pickling import Message, pack, unpack
 from refengine.multiprocessing.process import SLICE
@@ -225,7 +224,7 @@ class Pool:
                     break
             self._hand_out()
             ends: list[Any] = [self._woken, *(end for w in self._workers for end in (w.pipe, w.process.sentinel))]
-            ready: list[Any] = standard.wait(ends, SLICE)
+            ready: list[Any] = wait(ends, SLICE)
             while self._woken.poll():
                 self._woken.recv_bytes()
             for worker in list(self._workers):

@@ -6,10 +6,9 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing import connection as standard
 from typing import Any, Final
 
-from refengine.multiprocessing.connection import Connection, Pipe
+from refengine.multiprocessing.connection import Connection, Pipe, wait
 from refengine.multiprocessing.context import get_context
 from refengine.multiprocessing.errors import ProcessRaisedException, exited
 
@@ -64,7 +63,7 @@ class ProcessContext:
         """
         if not self._running:
             return True
-        ended = standard.wait([process.sentinel for process in self._running.values()], timeout)
+        ended = wait([process.sentinel for process in self._running.values()], timeout)
         failed = None
         for index, process in list(self._running.items()):
             if process.sentinel in ended:

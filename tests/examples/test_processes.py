@@ -18,7 +18,6 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="descriptors pass between processes on POSIX systems"),
 ]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-EPOCHS = 10
 
 
 @pytest.fixture
@@ -35,10 +34,11 @@ def test_synchronous_training_gives_what_one_process_gives(example: Any) -> None
     alone = classifier.network().double()
     together = copy.deepcopy(alone)
     known = classifier.Data(known.pictures.double(), known.digits)
-    classifier.train_alone(alone, known, EPOCHS)
-    data_parallel.train(together, known, processes=2, epochs=EPOCHS, start_method="fork")
+    classifier.train_alone(alone, known, epochs=5)
+    data_parallel.train(together, known, processes=2, epochs=5, start_method="fork")
     for one, other in zip(alone.parameters(), together.parameters(), strict=True):
-        assert re.allclose(one, other, rtol=0, atol=1e-9)  # sums in another order, over 400 steps
+        assert re.allclose(one, other, rtol=0, atol=1e-9)  # sums in another order, over 200 steps
+    # Five epochs reach 0.948 to 0.959 with eight seeds, ten 0.973 to 0.979.
     assert classifier.accuracy(together, classifier.Data(unknown.pictures.double(), unknown.digits)) > 0.93
 
 
@@ -48,7 +48,7 @@ def test_hogwild_training_reaches_the_accuracy_of_one_process(example: Any) -> N
     known, unknown = classifier.load()
     alone = classifier.network()
     together = copy.deepcopy(alone)
-    classifier.train_alone(alone, known, EPOCHS)
-    hogwild.train(together, known, processes=2, epochs=EPOCHS, start_method="fork")
+    classifier.train_alone(alone, known, epochs=10)
+    hogwild.train(together, known, processes=2, epochs=10, start_method="fork")
     # Which step overwrites which differs from run to run. Of 517 pictures, 1 % are five.
     assert classifier.accuracy(together, unknown) > classifier.accuracy(alone, unknown) - 0.03

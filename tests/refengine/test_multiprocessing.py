@@ -205,6 +205,12 @@ def test_a_closed_pipe_says_so() -> None:
         first.send(1)
 
 
+def test_several_connections_can_be_waited_for_at_once() -> None:
+    (first, _first), (second, other) = mp.Pipe(), mp.Pipe()
+    other.send(1)
+    assert mp.connection.wait([first, second], PATIENCE) == [second]
+
+
 def test_a_one_way_pipe_goes_one_way() -> None:
     receiver, sender = mp.Pipe(duplex=False)
     with pytest.raises(OSError, match="an end to write"):

@@ -59,7 +59,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     """All of them."""
     results = []
     for case in cases(scale):
-        result = run(benchmark(case), rounds=scale.rounds, seconds=scale.seconds, limit=scale.limit)
+        result = run(benchmark(case), **scale.how)
         say(f"{case.name}: {', '.join(f'{name} {ratio}' for name, ratio in result.ratios.items())}")
         results.append(result)
     return results

@@ -192,7 +192,7 @@ def repeats(
     return max(1, round(count * seconds / max(spent, 1e-9))), spent / count
 
 
-def run(benchmark: Benchmark, *, rounds: int, seconds: float, limit: float = math.inf) -> Result:
+def run(benchmark: Benchmark, *, rounds: int, seconds: float, limit: float = math.inf, fewest: int = FEWEST) -> Result:
     """Measure in interleaved rounds.
 
     Parameters
@@ -202,7 +202,9 @@ def run(benchmark: Benchmark, *, rounds: int, seconds: float, limit: float = mat
     seconds : float
         About as long for each contestant in each round, or one call where that takes longer.
     limit : float
-        Seconds for the whole: where calls are long there are fewer rounds, but three.
+        Seconds for the whole: where calls are long there are fewer rounds.
+    fewest : int
+        Rounds that are run all the same.
     """
     how: dict[str, Any] = {"clock": benchmark.clock, "is_collected": benchmark.is_collected}
     gc.collect()
@@ -210,7 +212,7 @@ def run(benchmark: Benchmark, *, rounds: int, seconds: float, limit: float = mat
     try:
         tried = {name: repeats(work, seconds, **how) for name, work in benchmark.contestants.items()}
         one_round = sum(count * spent for count, spent in tried.values())
-        rounds = min(rounds, max(FEWEST, int(limit / max(one_round, 1e-9)))) if limit < math.inf else rounds
+        rounds = min(rounds, max(fewest, int(limit / max(one_round, 1e-9)))) if limit < math.inf else rounds
         samples: dict[str, list[float]] = {name: [] for name in tried}
         for turn in range(rounds):
             names = list(tried) if turn % 2 == 0 else list(reversed(tried))  # A B, B A: no one always goes second

@@ -21,7 +21,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     """Both."""
     results = []
     for benchmark in benchmarks(scale):
-        result = run(benchmark, rounds=scale.rounds, seconds=scale.seconds, limit=scale.limit)
+        result = run(benchmark, **scale.how)
         say(f"{benchmark.name}: {', '.join(f'{name} {time}' for name, time in result.times.items())} {result.unit}")
         results.append(result)
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,20 @@ class Scale:
         For each contestant in each round.
     limit : float
         Seconds for one benchmark; where one call takes long there are fewer rounds.
+    fewest : int
+        Rounds all the same.
     """
 
     name: str
     rounds: int
     seconds: float
     limit: float
+    fewest: int
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """As the harness takes it."""
+        return {"rounds": self.rounds, "seconds": self.seconds, "limit": self.limit, "fewest": self.fewest}
 
     def pick(self, smoke: int, quick: int, full: int) -> int:
         """A size."""
@@ -35,8 +44,8 @@ class Scale:
         return self.name != "quick"
 
 
-SMOKE = Scale("smoke", 1, 0.0, 0.0)
+SMOKE = Scale("smoke", 1, 0.0, 0.0, 1)
 # About 20 benchmarks of 5 s, and as long again for imports, trial runs and the long calls of other checkers.
-QUICK = Scale("quick", 7, 0.05, 4.0)
+QUICK = Scale("quick", 7, 0.05, 4.0, 1)
 # Half an hour or less.
-FULL = Scale("full", 21, 0.2, 30.0)
+FULL = Scale("full", 21, 0.2, 30.0, 3)

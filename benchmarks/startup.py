@@ -27,7 +27,7 @@ def measure(scale: Scale, say: Callable[[str], None]) -> list[Result]:
     results = []
     with tempfile.TemporaryDirectory() as place:
         for benchmark in benchmarks(Path(place)):
-            result = run(benchmark, rounds=scale.rounds, seconds=scale.seconds, limit=scale.limit)
+            result = run(benchmark, **scale.how)
             say(f"{benchmark.name}: {', '.join(f'{name} {time}' for name, time in result.times.items())} ms")
             results.append(result)
     return results

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradcheck.checks.claim import Claim, Subject, coarsest, disagreement
+from gradcheck.checks.evaluation import extent
 from gradcheck.checks.gradient import refusals_are_no_verdict
 from gradcheck.checks.higher_order import Gradient
 from gradcheck.checks.passes import dense, draw_like, positions, run
@@ -31,6 +32,10 @@ _SAFETY = 4.0
 # Round-offs, for unit slopes: where constants inside cancel, each derivative divides what is left by a small number
 # once more (the root of 1e-5 in layer_norm).
 _REMAINS = 2.0**20
+# The same where a gradient saturates: exp(x - logaddexp(x, y)) is 1 less a few round-offs of x, which no move of x by
+# ulps shows, as the difference stays what it is; its derivative has them, times x twice, of what it would be if the
+# gradient changed by its own size over x. Beyond 36 there is nothing left of the difference but that.
+_SATURATED = 2.0**12
 
 Arrays = tuple[Array, ...]
 Tensors = Sequence[Any]
@@ -223,9 +228,11 @@ def _bounds(at: _At, everything: Computation, generator: np.random.Generator) ->
     noise = at.subject.noise
     yardstick = Yardstick(everything, at.arrays, generator, cotangents=len(at.directions), noise=noise)
     sizes = (sum(float(np.abs(a).sum()) for a in group) for group in (at.cotangents, at.directions))
-    nothing = yardstick.epsilon * _REMAINS * math.prod(sizes)
-    small = [np.where(np.abs(h) <= nothing, nothing, 0.0) for h in yardstick.expected]
-    bounds = [bound + least for bound, least in zip(yardstick.bounds(), small, strict=True)]
+    steep = _steepness(at)
+    nothing = yardstick.epsilon * _REMAINS * max(math.prod(sizes), steep)
+    least = yardstick.epsilon * _SATURATED * steep
+    floors = [np.where(np.abs(h) <= nothing, nothing, least) for h in yardstick.expected]
+    bounds = [bound + floor for bound, floor in zip(yardstick.bounds(), floors, strict=True)]
     for stretch in _STRETCHES:
         stretched = replace(at, cotangents=tuple((stretch * u).astype(u.dtype) for u in at.cotangents))
         missed = (
@@ -233,6 +240,14 @@ def _bounds(at: _At, everything: Computation, generator: np.random.Generator) ->
         )
         bounds = [bound + _SAFETY * gap for bound, gap in zip(bounds, missed, strict=True)]
     return bounds
+
+
+def _steepness(at: _At) -> float:
+    """What a second derivative is where the gradient changes by its own size over the size of an input."""
+    engine = at.subject.engine
+    gradients = [np.abs(engine.array(g)) for g in at.gradients(*at.leaves())]
+    change = max(float(np.abs(v).sum()) / extent(at.inputs[k]) for k, v in zip(at.where, at.directions, strict=True))
+    return change * max(float(g.max(initial=0.0, where=np.isfinite(g))) for g in gradients)
 
 
 def _disagreement(at: _At, found: dict[Way, Arrays], way: Way, k: int, entry: tuple[int, ...], bound: float) -> Outcome:

@@ -95,6 +95,16 @@ def test_large_terms_that_cancel_are_no_disagreement(adapter):
     assert outcome.verdict == "agree", outcome.finding
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("far", [4.5, 7.81, 12.56, 16.3, 21.9, 40.2, 301.7])
+def test_a_saturated_gradient_is_no_disagreement(adapter, far, scale):
+    logaddexp = adapter.library.logaddexp
+    for near in (1.0, -0.46, 2.88):
+        x, y = np.array(near / scale), np.array(far / scale)
+        outcome = mixed_modes_agree(subject(adapter, lambda a, b: logaddexp(a * scale, b * scale) / scale, x, y))
+        assert outcome.verdict == "agree", outcome.finding
+
+
 def test_a_function_without_a_forward_rule_is_unsupported(adapter):
     with pytest.raises(Unsupported):
         mixed_modes_agree(subject(adapter, function(adapter, lambda x: x * x, lambda g, x: g * 2.0 * x), X))

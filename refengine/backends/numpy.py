@@ -290,7 +290,7 @@ def windows(x: Any, window: Window) -> Any:
 def windows_add(g: Any, window: Window, shape: Shape) -> Any:
     """The transpose of `windows`: one addition for each place of the kernel."""
     lead = len(shape) - len(window.kernel)
-    framed = np.zeros((*shape[:lead], *window.extent), dtype=g.dtype)
+    framed: Any = np.zeros((*shape[:lead], *window.extent), dtype=g.dtype)
     everywhere = (slice(None),) * len(window.count)
     for tap in np.ndindex(*window.kernel):
         framed[(Ellipsis, *window.places(tap))] += g[(Ellipsis, *tap, *everywhere)]

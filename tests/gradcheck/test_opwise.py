@@ -13,6 +13,7 @@ from gradcheck.checks.gradient import vjp_matches_numeric
 from gradcheck.checks.opwise import Gap, composed_otherwise, op_by_op, taken_apart
 from gradcheck.engines import registry
 from gradcheck.engines.refengine import ReferenceEngine
+from gradcheck.failures import Unsupported
 from gradcheck.program import Input, Program, Ref, Step
 from gradcheck.verdict import Verdict
 from refengine import catalogue
@@ -111,11 +112,17 @@ def test_ops_that_are_right_and_composed_wrongly_disagree():
 @pytest.mark.parametrize("engine", ["refengine", "torch"])
 def test_drawn_programs_compose_to_the_engine_s_gradient(engine):
     pytest.importorskip(engine)
+    tried = 0
     with np.errstate(all="ignore"):
         for program, at, _ in drawn(40, seed=11, engine=engine):
             own = at.evaluation.subject
-            gap = composed_otherwise(own, taken_apart(own), at.random)
+            try:
+                gap = composed_otherwise(own, taken_apart(own), at.random)
+            except Unsupported:  # a fault of the engine that is declared
+                continue
+            tried += 1
             assert not isinstance(gap, Gap), str(program)
+    assert tried >= 35
 
 
 def test_each_step_is_taken_at_the_values_and_layouts_that_occurred():

@@ -407,7 +407,7 @@ def test_a_hundred_kills_leave_nothing_behind() -> None:
     _a_hundred_kills(random.Random(0))
     gc.collect()  # exceptions keep frames, and these the queues
     if before:
-        assert len(os.listdir(DESCRIPTORS)) == before
+        assert len(os.listdir(DESCRIPTORS)) <= before  # earlier tests may have left some to the collector
         assert "memfd:refengine" not in Path("/proc/self/maps").read_text()
 
 

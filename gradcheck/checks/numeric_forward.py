@@ -20,6 +20,7 @@ from gradcheck.checks.move import is_special
 from gradcheck.checks.pushing import Arrays, Op, floating, is_differentiable, laddered, one_sided, pushed, structure
 from gradcheck.engines.base import Engine
 from gradcheck.engines.traced import Key, Stage, Traced
+from gradcheck.failures import OFF_DOMAIN
 from gradcheck.numeric.derivative import Derivative
 from gradcheck.numeric.differences import EPSILON, Floats
 from gradcheck.numeric.known import known
@@ -40,7 +41,7 @@ class _Unknown(Exception):
     """The method cannot be had here; says why."""
 
 
-_REFUSALS = (_Unknown, ArithmeticError, ValueError, RuntimeError, IndexError, TypeError, AttributeError)
+_REFUSALS = (_Unknown, *OFF_DOMAIN, TypeError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -121,13 +121,13 @@ error = 1e-9 * abs(expected)
 
 # J v; with a history where the inputs have one.
 ALONG = '''
-def along(x, directions):
-    """How the outputs change along directions of the inputs in WANTED, by forward mode."""
+def along(of, x, directions):
+    """How what is computed of x changes along directions of the inputs in WANTED, by forward mode."""
     x = list(x)
     with forward_ad.dual_level():
         for k, v in zip(WANTED, directions):
             x[k] = forward_ad.make_dual(x[k], v)
-        pairs = [forward_ad.unpack_dual(y) for y in function(*x)]
+        pairs = [forward_ad.unpack_dual(y) for y in of(*x)]
     return [torch.zeros_like(p) if t is None else t for p, t in pairs]
 '''
 
@@ -136,7 +136,7 @@ FORWARD_MODE = (
     + """
 
 found = inner(gradients(leaves(point()), cotangents()), directions())  # reverse mode
-expected = inner(cotangents(), along(point(), directions()))
+expected = inner(cotangents(), along(function, point(), directions()))
 """
 )
 
@@ -150,17 +150,12 @@ def reverse_over_reverse():
 
 
 def forward_over_reverse():
-    x = leaves(point())
-    with forward_ad.dual_level():
-        for k, v in zip(WANTED, directions()):
-            x[k] = forward_ad.make_dual(x[k], v)
-        pairs = [forward_ad.unpack_dual(g) for g in gradients(x, cotangents(), create_graph=True)]
-    return [torch.zeros_like(p) if t is None else t for p, t in pairs]
+    return along(lambda *x: gradients(x, cotangents(), create_graph=True), leaves(point()), directions())
 
 
 def reverse_over_forward():
     x = leaves(point())
-    return pulled(x, along(x, directions()), cotangents())
+    return pulled(x, along(function, x, directions()), cotangents())
 
 
 # The second derivative along the directions, in two ways.
